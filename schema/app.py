@@ -1,0 +1,35 @@
+"""Environments and apps: who the tenants are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from schema.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """An isolated world: it owns apps, event types and keys."""
+
+    id: str
+    name: str
+    kind: str  # "development" or "production"
+    is_default: bool
+    retry_policy: RetryPolicy | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """A tenant. `throttle_rate`: deliveries per second, all endpoints together."""
+
+    environment_id: str
+    id: str
+    uid: str | None
+    name: str
+    throttle_rate: int | None
+    retry_policy: RetryPolicy | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime

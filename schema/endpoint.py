@@ -1,0 +1,63 @@
+"""Endpoints: where a tenant's messages go, which ones, and in what condition the place is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from schema.retry import RetryPolicy
+
+
+class EndpointState(StrEnum):
+    """Whether deliveries go out: active; paused (held); disabled (parked). Values are stored."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One endpoint, without its secrets.
+
+    Attributes:
+        event_types: Those it wants; None is all.
+        channels: A message must share one, if set.
+        headers: Sealed JSON object of names to values; None is none.
+        throttle_rate: Deliveries per second.
+    """
+
+    app_id: str
+    id: str
+    uid: str | None
+    url: str
+    description: str
+    version: int
+    event_types: tuple[str, ...] | None
+    channels: tuple[str, ...] | None
+    headers: bytes | None
+    throttle_rate: int | None
+    retry_policy: RetryPolicy | None
+    ordered: bool
+    metadata: Mapping[str, str]
+    state: EndpointState
+    state_reason: str
+    state_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSecret:
+    """A signing secret at rest; the one without `expires_at` is current."""
+
+    id: str
+    kind: str
+    sealed: bytes
+    created_at: datetime
+    expires_at: datetime | None
+
+
+def secret_context(app_id: str, endpoint_id: str) -> bytes:
+    """Give what a sealed secret or header set is bound to, so that a row cannot be moved."""
+    return f"{app_id}/{endpoint_id}".encode()

@@ -1,0 +1,167 @@
+"""Events on the stream: subjects, headers, CloudEvents, and how one becomes a message. Pure.
+
+A producer publishes `events.<app id or uid>.<event type>`; the stream stores it under
+`shard.<n>.<app>.<event type>` by its subject transform. Header names are ours unless they start
+with `ce-` (CloudEvents 1.0, HTTP binding names) or `Nats-` (the server's).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import orjson
+
+from schema import ids
+
+STREAM: Final = "EVENTS"
+SUBJECT_ROOT: Final = "events"
+SHARD_ROOT: Final = "shard"
+WAKE_ROOT: Final = "wake"
+
+MESSAGE_ID: Final = "Hookline-Message-Id"
+EVENT_ID: Final = "Hookline-Event-Id"
+CHANNELS: Final = "Hookline-Channels"
+TAGS: Final = "Hookline-Tags"
+ENVIRONMENT: Final = "Hookline-Environment"
+APP: Final = "Hookline-App"
+EVENT_TYPE: Final = "Hookline-Event-Type"
+CONTENT_TYPE: Final = "Hookline-Content-Type"
+DEDUPE_ID: Final = "Nats-Msg-Id"
+
+UID_PATTERN: Final = re.compile(r"[a-zA-Z0-9\-_.]{1,256}\Z")
+EVENT_TYPE_PATTERN: Final = re.compile(r"[a-zA-Z0-9\-_.]{1,256}\Z")
+CHANNEL_PATTERN: Final = re.compile(r"[a-zA-Z0-9\-_.:+]{1,128}\Z")
+TAG_PATTERN: Final = re.compile(r"[a-zA-Z0-9\-_./\\#]{1,128}\Z")
+MAX_CHANNELS: Final = 10
+MAX_TAGS: Final = 5
+JSON: Final = "application/json"
+_SUBJECT_TOKENS: Final = re.compile(r"[a-zA-Z0-9\-_]+(\.[a-zA-Z0-9\-_]+)*\Z")
+_PLACEHOLDER: Final = "_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What lay on the stream: the stored subject, headers, bytes, and where and when."""
+
+    subject: str
+    headers: Mapping[str, str]
+    body: bytes
+    sequence: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An event read as a message to be; the app is still only named."""
+
+    message_id: str
+    app: str
+    environment: str | None
+    event_type: str
+    event_id: str | None
+    channels: tuple[str, ...] | None
+    tags: tuple[str, ...] | None
+    body: bytes
+    content_type: str
+    at: datetime
+    by_gateway: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why an event cannot become a message. `reason` is stored and listed."""
+
+    reason: str
+    detail: str
+
+
+def publish_subject(app_id: str, event_type: str) -> tuple[str, dict[str, str]]:
+    """Give the subject to publish on, and the headers that say what a subject cannot."""
+    if _SUBJECT_TOKENS.match(event_type):
+        return f"{SUBJECT_ROOT}.{app_id}.{event_type}", {}
+    return f"{SUBJECT_ROOT}.{app_id}.{_PLACEHOLDER}", {EVENT_TYPE: event_type}
+
+
+def shard_filters(shard: int) -> list[str]:
+    """Give the stored subjects of a shard; shard 0 also has those that fit no shard."""
+    stray = [f"{SUBJECT_ROOT}.>"] if shard == 0 else []
+    return [f"{SHARD_ROOT}.{shard}.>", *stray]
+
+
+def read_event(event: Event, *, max_bytes: int) -> Draft | Rejection:
+    """Read an event as a message to be, or say why it cannot be one."""
+    headers = event.headers
+    app, event_type = _named(event)
+    fault = _fault(app, event_type, event.body, max_bytes)
+    if fault is not None:
+        return fault
+    given = headers.get(MESSAGE_ID)
+    if given is not None and not ids.is_id(ids.MESSAGE, given):
+        return Rejection(reason="bad_message_id", detail=f"{MESSAGE_ID} must be msg_ and 27 base62")
+    event_id = headers.get(EVENT_ID) or headers.get("ce-id") or None
+    if event_id is not None and not UID_PATTERN.match(event_id):
+        return Rejection(reason="bad_event_id", detail=f"{EVENT_ID} must match {UID_PATTERN.pattern}")
+    lists = _lists(headers)
+    if isinstance(lists, Rejection):
+        return lists
+    source = f"{event.sequence}:{event.at.isoformat()}".encode()
+    return Draft(
+        message_id=given or ids.derived_id(ids.MESSAGE, event.at, source),
+        app=app,
+        environment=headers.get(ENVIRONMENT) or None,
+        event_type=event_type,
+        event_id=event_id,
+        channels=lists[0],
+        tags=lists[1],
+        body=event.body,
+        content_type=headers.get(CONTENT_TYPE) or JSON,
+        at=event.at,
+        by_gateway=given is not None,
+    )
+
+
+def _named(event: Event) -> tuple[str, str]:
+    """Take app and event type from headers first, then from `shard.<n>.<app>.<type>`."""
+    root, _, rest = event.subject.partition(".")
+    if root == SHARD_ROOT:
+        rest = rest.partition(".")[2]
+    app, _, event_type = rest.partition(".")
+    headers = event.headers
+    event_type = headers.get(EVENT_TYPE) or headers.get("ce-type") or event_type
+    return headers.get(APP) or app, event_type
+
+
+def _fault(app: str, event_type: str, body: bytes, max_bytes: int) -> Rejection | None:
+    if not UID_PATTERN.match(app) or not event_type:
+        return Rejection(reason="bad_subject", detail="publish to events.<app id or uid>.<event type>")
+    if not EVENT_TYPE_PATTERN.match(event_type):
+        return Rejection(
+            reason="bad_event_type", detail=f"an event type must match {EVENT_TYPE_PATTERN.pattern}"
+        )
+    if len(body) > max_bytes:
+        return Rejection(reason="too_large", detail=f"{len(body)} bytes; the limit is {max_bytes}")
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return Rejection(reason="not_json", detail=str(error))
+    return None
+
+
+def _lists(
+    headers: Mapping[str, str],
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None] | Rejection:
+    channels = _split(headers.get(CHANNELS))
+    if channels and (
+        len(channels) > MAX_CHANNELS or not all(CHANNEL_PATTERN.match(c) for c in channels)
+    ):
+        return Rejection(reason="bad_channels", detail=f"{CHANNELS}: at most {MAX_CHANNELS}, comma separated")
+    tags = _split(headers.get(TAGS))
+    if tags and (len(tags) > MAX_TAGS or not all(TAG_PATTERN.match(t) for t in tags)):
+        return Rejection(reason="bad_tags", detail=f"{TAGS}: at most {MAX_TAGS}, comma separated")
+    return channels, tags
+
+
+def _split(text: str | None) -> tuple[str, ...] | None:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) or None if text else None

@@ -1,0 +1,1 @@
+"""Statements and the wrappers that run them: one .sql and one .py per table."""

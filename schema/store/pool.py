@@ -1,0 +1,60 @@
+"""How a pool of connections is opened: types, caches, and errors translated once."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import orjson
+
+from schema.errors import Unavailable
+
+STATEMENT_TIMEOUT_S = 30.0
+_CACHED_STATEMENTS = 512
+_JSONB_VERSION = b"\x01"  # leads the binary form
+
+
+async def open_pool(dsn: str, *, size: int) -> "asyncpg.Pool[asyncpg.Record]":
+    """Open a pool whose connections read and write jsonb as Python values.
+
+    Args:
+        dsn: A libpq URL.
+        size: The most connections; one is opened at once.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        init=prepare_connection,
+        statement_cache_size=_CACHED_STATEMENTS,
+        command_timeout=STATEMENT_TIMEOUT_S,
+    )
+
+
+async def prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Teach a connection jsonb."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: _JSONB_VERSION + orjson.dumps(value),
+        decoder=lambda stored: orjson.loads(stored[1:]),
+        format="binary",
+    )
+
+
+@asynccontextmanager
+async def reachable() -> AsyncIterator[None]:
+    """Turn what says that Postgres is away into `Unavailable`."""
+    try:
+        yield
+    except (
+        OSError,
+        TimeoutError,
+        asyncpg.InterfaceError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.AdminShutdownError,
+        asyncpg.CrashShutdownError,
+        asyncpg.TooManyConnectionsError,
+    ) as error:
+        part = "Postgres"
+        raise Unavailable(part) from error
