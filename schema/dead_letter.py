@@ -1,13 +1,12 @@
 """Dead letters: deliveries that were given up, parked whole; and events that were rejected."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from schema.delivery import Fault, Reason
+from schema.delivery import Reason
 
 
 class LetterState(StrEnum):
@@ -29,7 +28,10 @@ LETTER_MOVES: Final[dict[LetterState, frozenset[LetterState]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A given-up delivery with its payload and what became of its last attempt."""
+    """A given-up delivery with its payload and what became of its last attempt.
+
+    `fingerprint` names the kind of failure: equal for letters that fail alike.
+    """
 
     app_id: str
     id: str
@@ -71,9 +73,3 @@ class RejectedEvent:
     detail: str
     sequence: int
     created_at: datetime
-
-
-def fingerprint(reason: Reason, status: int | None, fault: Fault | None) -> str:
-    """Name a kind of failure: equal for letters that fail alike."""
-    said = f"{reason}:{status or 0}:{fault or ''}"
-    return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -66,7 +66,7 @@ class Fault(StrEnum):
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
     TOO_LARGE = "too_large"
-    UNREADABLE = "unreadable"  # our side: the secret or headers at rest cannot be opened
+    INTERNAL = "internal"  # our side, such as a secret at rest that cannot be opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ with `ce-` (CloudEvents 1.0, HTTP binding names) or `Nats-` (the server's).
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import orjson
@@ -39,6 +39,7 @@ MAX_TAGS: Final = 5
 JSON: Final = "application/json"
 _SUBJECT_TOKENS: Final = re.compile(r"[a-zA-Z0-9\-_]+(\.[a-zA-Z0-9\-_]+)*\Z")
 _PLACEHOLDER: Final = "_"
+_CONTENT_TYPE_PATTERN: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +99,11 @@ def read_event(event: Event, *, max_bytes: int) -> Draft | Rejection:
     if fault is not None:
         return fault
     given = headers.get(MESSAGE_ID)
-    if given is not None and not ids.is_id(ids.MESSAGE, given):
-        return Rejection(reason="bad_message_id", detail=f"{MESSAGE_ID} must be msg_ and 27 base62")
+    if given is not None and not _plausible(given, event.at):
+        return Rejection(
+            reason="bad_message_id",
+            detail=f"{MESSAGE_ID} must be msg_ and 27 base62 characters of the time of publishing",
+        )
     event_id = headers.get(EVENT_ID) or headers.get("ce-id") or None
     if event_id is not None and not UID_PATTERN.match(event_id):
         return Rejection(reason="bad_event_id", detail=f"{EVENT_ID} must match {UID_PATTERN.pattern}")
@@ -116,10 +120,24 @@ def read_event(event: Event, *, max_bytes: int) -> Draft | Rejection:
         channels=lists[0],
         tags=lists[1],
         body=event.body,
-        content_type=headers.get(CONTENT_TYPE) or JSON,
+        content_type=_content_type(headers.get(CONTENT_TYPE)),
         at=event.at,
         by_gateway=given is not None,
     )
+
+
+def _content_type(given: str | None) -> str:
+    return given if given and _CONTENT_TYPE_PATTERN.match(given) else JSON
+
+
+def _plausible(message_id: str, at: datetime) -> bool:
+    """Tell whether a producer's id says the time at which it published, give or take a day."""
+    if not ids.is_id(ids.MESSAGE, message_id):
+        return False
+    try:
+        return abs(ids.time_of(message_id) - at) < timedelta(days=1)
+    except ValueError:
+        return False
 
 
 def _named(event: Event) -> tuple[str, str]:

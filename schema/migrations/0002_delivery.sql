@@ -8,7 +8,9 @@ CREATE TABLE shard (
     epoch       bigint NOT NULL DEFAULT 0,
     lease_until timestamptz,
     -- The last sequence of the stream that intake has turned into rows for this shard.
-    position    bigint NOT NULL DEFAULT 0
+    position    bigint NOT NULL DEFAULT 0,
+    -- When the stream that the position counts in was created: another stream starts at 1 again.
+    stream_at   timestamptz
 ) WITH (fillfactor = 50);
 
 -- Dispatchers that are alive, so that each can tell what its even share of the shards is.
@@ -52,7 +54,8 @@ CREATE TABLE message_event_id (
 );
 
 -- attempts: all there were; failures: of the present run, the place in the retry schedule.
--- A run begins with the fan-out, and again with each redelivery or resend (manual).
+-- run: 0 from the fan-out on, one more with each redelivery or resend that starts anew.
+-- manual: the next attempt was asked for by hand.
 CREATE TABLE delivery (
     app_id          text COLLATE "C" NOT NULL,
     message_id      text COLLATE "C" NOT NULL,
@@ -62,6 +65,7 @@ CREATE TABLE delivery (
                     CHECK (state IN ('pending', 'retrying', 'delivered', 'dead', 'cancelled')),
     attempts        integer NOT NULL DEFAULT 0,
     failures        integer NOT NULL DEFAULT 0,
+    run             integer NOT NULL DEFAULT 0,
     manual          boolean NOT NULL DEFAULT false,
     due_at          timestamptz,
     reason          text,

@@ -1,0 +1,32 @@
+"""The dispatcher's limits, handed down by value. Each has a setting (docs/settings.md)."""
+
+from dataclasses import dataclass, field
+
+from schema.address import AddressPolicy
+from schema.retry import DEFAULT_WAITS_S, RetryPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatcherConfig:
+    """What a dispatcher may take, hold and send."""
+
+    name: str  # who holds the leases; two that run at once must differ
+    stream: str = "EVENTS"
+    max_payload_bytes: int = 1_048_576
+    retry_policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(waits_s=DEFAULT_WAITS_S))
+    retry_jitter: float = 0.1  # waits grow by up to this part
+    request_timeout_s: float = 20.0  # for the whole of an attempt
+    address_policy: AddressPolicy = field(default_factory=AddressPolicy)
+    svix_headers: bool = False  # send svix-id, -timestamp, -signature too
+    response_kept_bytes: int = 16_384
+    process_in_flight: int = 512
+    app_in_flight: int = 128  # a quarter of the process
+    endpoint_in_flight: int = 16
+    lane_depth: int = 256  # deliveries of one endpoint in memory, live and backlog each
+    held_bytes: int = 64 * 1_048_576  # payloads in memory, all lanes together
+    intake_batch: int = 512  # events per statement
+    settle_batch: int = 512  # deliveries per statement
+    settle_gather_s: float = 0.002  # how long outcomes wait for company
+    lease_s: float = 10.0
+    drain_s: float = 20.0  # after the stop; keep below the orchestrator's kill delay
+    retention_days: int = 30

@@ -1,0 +1,307 @@
+"""One connection to one checked address: opened, judged, used for one exchange at a time.
+
+Durations are seconds; `deadline_at` is in the loop's own time. An exchange costs no task and one
+timer. A connection that is not in order after an exchange closes itself, so whoever holds one only
+asks `is_open`.
+"""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from time import monotonic
+from typing import cast
+
+from dispatcher.answer import Answer, AnswerReader, Bounds
+from dispatcher.fault import Blocked, DeliveryFault, Phases
+from schema.address import EndpointUrl, classify
+
+Origin = tuple[str, str, int]  # scheme, host, port
+
+# OpenSSL's numbers (x509_vfy.h) in our words; the rest is reported as it words it.
+_CERTIFICATE_FAULTS = {
+    9: "the certificate is not valid yet",
+    10: "the certificate has expired",
+    18: "the certificate is self-signed",
+    19: "the certificate's issuer is not trusted",
+    20: "the certificate's issuer is not trusted",
+    21: "the certificate's issuer is not trusted",
+    23: "the certificate was revoked",
+    62: "the certificate is for another name",
+    64: "the certificate is for another address",
+}
+
+
+# Faults of one address that say nothing about the others.
+_TRY_NEXT = ("connect", "connect_refused", "reset")
+
+
+class Stale(Exception):
+    """A connection that was kept died before a byte of the answer; the request may be resent."""
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return what every endpoint is verified with: the system's authorities, TLS 1.2 or newer."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Connection(asyncio.Protocol):
+    """A connection in the hands of one exchange, or of the pool."""
+
+    def __init__(self, *, origin: Origin, address: str, bounds: Bounds) -> None:
+        self.origin = origin
+        self.address = address
+        self.opened_at = monotonic()
+        self.connect_s: float | None = None
+        self.tls_s: float | None = None
+        self.tls_version: str | None = None
+        self.answers = 0  # received over it
+        self.is_reused = False  # by the last exchange
+        self.first_byte_s: float | None = None  # of the last exchange, like `body_s`
+        self.body_s: float | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reader = AnswerReader(bounds)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[Answer] | None = None
+        self._sent_at = 0.0
+        self._first_byte_at = 0.0
+        self._deadline_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another exchange may begin."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def exchange(self, wire: tuple[bytes, bytes], deadline_at: float) -> Answer:
+        """Send a request and return its answer.
+
+        Raises:
+            Stale: It had served before and died; nothing of an answer was seen.
+            DeliveryFault: There is no answer.
+        """
+        self.is_reused = self.answers > 0
+        self.first_byte_s = self.body_s = None
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
+        self._reader.begin()
+        self._arm(deadline_at)
+        self._sent_at = monotonic()
+        self._write(wire)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        except DeliveryFault as fault:
+            fault.address = self.address
+            fault.phases = self.phases()
+            raise
+        finally:
+            self._waiter = None
+
+    def abort(self) -> None:
+        """Close at once, without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """Go over to TLS and verify that the peer is `host`."""
+        started_at = monotonic()
+        loop = asyncio.get_running_loop()
+        raw = cast("asyncio.Transport", self._transport)
+        try:
+            secured = await loop.start_tls(raw, self, context, server_hostname=host)
+        except OSError as error:
+            raise DeliveryFault("tls", _explain_tls(error)) from None
+        finally:
+            self.tls_s = monotonic() - started_at
+        if secured is None:
+            raise DeliveryFault("tls", "the connection was closed during the handshake")
+        self._transport = secured
+        self.tls_version = secured.get_extra_info("ssl_object").version()
+
+    def phases(self, dns_s: float | None = None) -> Phases:
+        """Return the times of the last exchange; opening belongs to the first."""
+        if self.is_reused:
+            return Phases(dns_s, None, None, self.first_byte_s, self.body_s)
+        return Phases(dns_s, self.connect_s, self.tls_s, self.first_byte_s, self.body_s)
+
+    def peer(self) -> str:
+        """Return the address at the other end, as the kernel knows it."""
+        name = self._transport.get_extra_info("peername") if self._transport else None
+        return str(name[0]) if name else self.address
+
+    # The event loop calls what follows.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.connect_s = monotonic() - self.opened_at
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; a peer that talks out of turn is not kept."""
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self.abort()
+            return
+        now = monotonic()
+        if self.first_byte_s is None:
+            self.first_byte_s = now - self._sent_at
+            self._first_byte_at = now
+        try:
+            complete = self._reader.feed(data)
+        except DeliveryFault as fault:
+            self._fail(fault)
+            return
+        if complete:
+            self._finish(waiter, self._reader.answer(), now)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Settle the exchange by what was read so far."""
+        if not self.closed.done():
+            self.closed.set_result(None)
+        if self._timer is not None:
+            self._timer.cancel()
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._reader.head_is_complete:
+            self._finish(waiter, self._reader.end(cleanly=exc is None), monotonic())
+        elif self.is_reused and not self._reader.fed_bytes:
+            waiter.set_exception(Stale())
+        elif exc is not None:
+            waiter.set_exception(_broken())
+        elif not self._reader.fed_bytes:
+            waiter.set_exception(DeliveryFault("no_response", "closed without an answer"))
+        else:
+            waiter.set_exception(DeliveryFault("protocol", "closed inside the answer's head"))
+
+    def _write(self, wire: tuple[bytes, bytes]) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.writelines(wire)
+        elif self._waiter is not None:  # it died while nobody looked, and was told of it already
+            self._waiter.set_exception(Stale() if self.is_reused else _broken())
+
+    def _finish(self, waiter: asyncio.Future[Answer], answer: Answer, now: float) -> None:
+        self.body_s = now - self._first_byte_at
+        self.answers += 1
+        transport = self._transport
+        # Unsent bytes: it answered before it had read all of the request. The answer counts.
+        if not answer.keep_alive or (transport and transport.get_write_buffer_size()):
+            self.abort()
+        waiter.set_result(answer)
+
+    def _arm(self, deadline_at: float) -> None:
+        """Have the loop call at the deadline, or before it.
+
+        The timer of an earlier exchange is left to run and set anew when it fires: deadlines
+        mostly come in order, so a busy connection needs one timer a deadline, not one a request.
+        """
+        self._deadline_at = deadline_at
+        if self._timer is not None:
+            if self._timer.when() <= deadline_at:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline_at, self._on_timer, deadline_at)
+
+    def _on_timer(self, set_for: float) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if set_for < self._deadline_at:
+            self._arm(self._deadline_at)
+        elif self._reader.head_is_complete:
+            self._fail(DeliveryFault("timeout", "the answer's body did not end in time"))
+        elif self._reader.fed_bytes:
+            self._fail(DeliveryFault("timeout", "the answer's head did not arrive in time"))
+        else:
+            self._fail(DeliveryFault("timeout", "no answer in time"))
+
+    def _fail(self, fault: DeliveryFault) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(fault)
+        self.abort()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialler:
+    """Opens connections, and lets none through that reached a peer it must not."""
+
+    permits: Callable[[str], bool]  # asked about the address of every peer
+    tls: ssl.SSLContext
+    bounds: Bounds
+
+    async def open(self, url: EndpointUrl, addresses: Sequence[str], until: float) -> Connection:
+        """Try the addresses in turn; each may take its share of what time is left.
+
+        Raises:
+            DeliveryFault: None could be reached, or one that was is not who it should be.
+        """
+        loop = asyncio.get_running_loop()
+        fault = DeliveryFault("dns", "the name has no address")
+        for tried, address in enumerate(addresses):
+            now = loop.time()
+            share_s = (until - now) / (len(addresses) - tried)
+            try:
+                async with asyncio.timeout_at(now + share_s):
+                    return await self._open_one(url, address)
+            except TimeoutError:
+                fault = DeliveryFault("timeout", "no connection before the deadline")
+                fault.address = address
+            except DeliveryFault as error:
+                if error.kind not in _TRY_NEXT:
+                    raise
+                fault = error
+        raise fault
+
+    async def _open_one(self, url: EndpointUrl, address: str) -> Connection:
+        origin = (url.scheme, url.host, url.port)
+        connection = Connection(origin=origin, address=address, bounds=self.bounds)
+        try:
+            await self._connect(connection, url.port)
+            if url.scheme == "https":
+                await connection.secure(self.tls, url.host)
+        except DeliveryFault as fault:
+            fault.address = address
+            fault.phases = Phases(connect_s=connection.connect_s, tls_s=connection.tls_s)
+            connection.abort()
+            raise
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _connect(self, connection: Connection, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_connection(lambda: connection, connection.address, port)
+        except ConnectionRefusedError:
+            raise DeliveryFault("connect_refused", "nobody listens on the port") from None
+        except ConnectionResetError:
+            raise _broken() from None
+        except OSError as error:
+            reason = os.strerror(error.errno).lower() if error.errno else "unreachable"
+            raise DeliveryFault("connect", f"no connection: {reason}") from None
+        peer = connection.peer()
+        if not self.permits(peer):
+            raise Blocked(classify(ip_address(peer)) or "refused")
+
+
+def _broken() -> DeliveryFault:
+    return DeliveryFault("reset", "the receiver broke the connection")
+
+
+def _explain_tls(error: OSError) -> str:
+    """Name the check that failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _CERTIFICATE_FAULTS.get(error.verify_code, error.verify_message)
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"the handshake failed: {error.reason.lower().replace('_', ' ')}"
+    return "the connection was closed during the handshake"

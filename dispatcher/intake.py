@@ -1,0 +1,408 @@
+"""Takes events in: from the stream into message and delivery rows, a batch in one statement.
+
+The sources of all shards are gone round in small helpings, so a flood in one never stands in front
+of another's events. What was taken goes straight into the lanes of the shards that we own; work for
+others is written to `wake` and rung for.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from dispatcher.config import DispatcherConfig
+from dispatcher.match import Directory, Target, Tenant
+from dispatcher.metrics import Metrics
+from dispatcher.source import Source, consumer_request, pull_request, read_place
+from schema import ids
+from schema.dead_letter import RejectedEvent
+from schema.errors import HooklineError, Unavailable
+from schema.event import APP, EVENT_ID, MESSAGE_ID, WAKE_ROOT, Draft, Event, Rejection, read_event
+from schema.store import intake as store
+from schema.store.link import Pool
+from schema.store.pool import reachable
+from schema.store.shard import Claim
+
+HELPING: Final = 64  # events of one shard per round
+_API_TIMEOUT_S: Final = 5.0
+_PAUSE_S: Final = 0.5  # between tries while Postgres or NATS is away
+_LOOK_S: Final = 1.0  # how often sources are looked after when nothing comes
+_AT_ONCE: Final = 16  # consumers made at the same time
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A message that is stored and owed to these targets."""
+
+    draft: Draft
+    tenant: Tenant
+    targets: Sequence[Target]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """An event of a batch, read: a draft with its tenant, or why not."""
+
+    source: int
+    event: Event
+    draft: Draft | Rejection
+    tenant: Tenant | None = None
+
+
+class _StreamFault(HooklineError):
+    """The stream's API said no."""
+
+
+class Intake:
+    """Pulls the shards that we own and turns what comes into rows."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        bus: Client,
+        directory: Directory,
+        clock: Callable[[], datetime],
+        config: DispatcherConfig,
+        metrics: Metrics,
+        sync: Callable[[], Awaitable[None]],
+        on_taken: Callable[[Sequence[Taken]], None],
+    ) -> None:
+        """Own no shard yet.
+
+        Args:
+            pool: Where the rows go.
+            bus: Where the stream is.
+            directory: What apps and endpoints there are.
+            clock: For what is read of the directory.
+            config: Limits.
+            metrics: What is counted.
+            sync: Brings every change of configuration that was committed by now.
+            on_taken: Told of the messages of each batch once they are stored.
+        """
+        self._pool = pool
+        self._bus = bus
+        self._directory = directory
+        self._clock = clock
+        self._config = config
+        self._metrics = metrics
+        self._sync = sync
+        self._on_taken = on_taken
+        self._sources: dict[int, Source] = {}
+        self._by_consumer: dict[str, Source] = {}
+        self._inbox = bus.new_inbox()
+        self._some = asyncio.Event()
+        self._tending = asyncio.Event()
+        self._working = asyncio.Lock()
+        self._stream_at: datetime | None = None
+        self._reconnects = -1
+
+    def add(self, claims: Iterable[Claim]) -> None:
+        """Begin with shards that are ours now."""
+        for claim in claims:
+            self._sources[claim.shard] = Source(
+                shard=claim.shard,
+                epoch=claim.epoch,
+                position=claim.position,
+                stream_at=claim.stream_at,
+            )
+        self._tending.set()
+
+    async def remove(self, shards: Iterable[int]) -> None:
+        """End with shards; what was pulled and not taken stays on the stream for their next owner."""
+        self._lose(shards)
+        async with self._working:
+            pass  # a batch under way may hold events of theirs
+
+    def pending(self) -> int:
+        """How many events of our shards are not rows yet, as far as the server has told."""
+        return sum(s.pending + len(s.buffer) for s in self._sources.values())
+
+    async def run(self) -> None:
+        """Take events in, for ever."""
+        subscription = await self._bus.subscribe(f"{self._inbox}.*", cb=self._receive)
+        subscription.pending_msgs_limit = 0  # bounded by what we ask for
+        subscription.pending_bytes_limit = 0
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tend(), name="intake-tend")
+            group.create_task(self._work(), name="intake-work")
+
+    async def _receive(self, msg: Msg) -> None:
+        """Hand what the server sent to its source; events carry their own subject, not ours."""
+        if msg.reply:
+            place = read_place(msg.reply)
+            source = self._by_consumer.get(place.consumer)
+            if source is None:
+                return
+            event = Event(
+                subject=msg.subject,
+                headers=msg.headers or {},
+                body=msg.data,
+                sequence=place.sequence,
+                at=place.at,
+            )
+            source.accept(place, event)
+            self._some.set()
+        else:
+            source = self._by_consumer.get(msg.subject.rpartition(".")[2])
+            if source is None:
+                return
+            source.status(msg.headers or {})
+        if source.broken or source.outstanding == 0:
+            self._tending.set()
+
+    async def _tend(self) -> None:
+        """Keep every source asked for, and begin anew those that broke."""
+        while True:
+            try:
+                await self._tend_once()
+            except (TimeoutError, nats.errors.Error, OSError, _StreamFault) as error:
+                _log.warning("the stream does not answer: %r", error)
+                await asyncio.sleep(_PAUSE_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._tending.wait()
+            self._tending.clear()
+
+    async def _tend_once(self) -> None:
+        now = asyncio.get_running_loop().time()
+        reconnects = self._bus.stats["reconnects"]
+        lost = reconnects != self._reconnects
+        for source in self._sources.values():
+            source.broken = source.broken or lost or source.overdue(now)
+        self._reconnects = reconnects
+        broken = [source for source in self._sources.values() if source.broken]
+        if broken:
+            await self._look_at_stream(broken)
+            for start in range(0, len(broken), _AT_ONCE):
+                await asyncio.gather(*map(self._begin, broken[start : start + _AT_ONCE]))
+        for source in list(self._sources.values()):
+            if source.wants(now):
+                await self._pull(source, now)
+
+    async def _look_at_stream(self, sources: Sequence[Source]) -> None:
+        """Learn which stream it is; one that was made anew, or lost its end, counts anew."""
+        info = await self._api(f"STREAM.INFO.{self._config.stream}", b"")
+        self._stream_at = datetime.fromisoformat(info["created"])
+        last = info["state"]["last_seq"]
+        for source in sources:
+            other = source.stream_at is not None and source.stream_at != self._stream_at
+            if other or source.position > last:
+                _log.warning("shard %d begins anew: the stream is another", source.shard)
+                source.position = source.handed = 0 if other else last
+                source.buffer.clear()
+            source.stream_at = self._stream_at
+
+    async def _begin(self, source: Source) -> None:
+        self._by_consumer.pop(source.consumer, None)
+        name = f"intake-{source.shard}-{secrets.token_hex(4)}"
+        stream = self._config.stream
+        body = consumer_request(stream, name, source)
+        await self._api(f"CONSUMER.CREATE.{stream}.{name}", body)
+        source.begin(name)
+        self._by_consumer[name] = source
+
+    async def _pull(self, source: Source, now: float) -> None:
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._config.stream}.{source.consumer}"
+        await self._bus.publish(subject, pull_request(), reply=f"{self._inbox}.{source.consumer}")
+        source.asked(now)
+
+    async def _api(self, call: str, body: bytes) -> dict[str, object]:
+        reply = await self._bus.request(f"$JS.API.{call}", body, timeout=_API_TIMEOUT_S)
+        answer = json.loads(reply.data)
+        if "error" in answer:
+            raise _StreamFault(f"{call}: {answer['error'].get('description')}")
+        return answer
+
+    async def _work(self) -> None:
+        while True:
+            await self._some.wait()
+            async with self._working:
+                batch = self._gather()
+                if batch:
+                    await self._take(batch)
+                else:
+                    self._some.clear()
+            await asyncio.sleep(0)  # deliveries go between batches
+
+    def _gather(self) -> list[tuple[Source, Event]]:
+        """Take helpings from all sources in turn, until a batch is full or nothing is left."""
+        batch: list[tuple[Source, Event]] = []
+        hungry = [source for source in self._sources.values() if source.buffer]
+        while hungry and len(batch) < self._config.intake_batch:
+            for source in hungry:
+                for _ in range(min(HELPING, len(source.buffer))):
+                    batch.append((source, source.hand_on()))
+            hungry = [source for source in hungry if source.buffer]
+        self._tending.set()
+        # The one that stood first stands last the next time.
+        for shard in list(self._sources)[:1]:
+            self._sources[shard] = self._sources.pop(shard)
+        return batch
+
+    async def _take(self, batch: Sequence[tuple[Source, Event]]) -> None:
+        """Turn a batch into rows, however long Postgres takes.
+
+        What Postgres refuses is looked for by halves and rejected alone: it blocks nobody.
+        """
+        while True:
+            try:
+                async with reachable():
+                    await self._take_once(await self._read(batch), batch)
+                return
+            except Unavailable as error:
+                _log.warning("intake waits: %s", error.__cause__)
+                await asyncio.sleep(_PAUSE_S)
+            except asyncpg.PostgresError as error:
+                _log.exception("Postgres refuses a batch of %d", len(batch))
+                if len(batch) == 1:
+                    await self._reject(batch[0], str(error))
+                    return
+                await self._take(batch[: len(batch) // 2])
+                batch = batch[len(batch) // 2 :]
+
+    async def _reject(self, only: tuple[Source, Event], detail: str) -> None:
+        source, event = only
+        refusal = Rejection(reason="not_storable", detail=detail)
+        read = _Read(source=source.shard, event=event, draft=refusal)
+        await self._take_once([read], [only])
+
+    async def _take_once(
+        self, reads: Sequence[_Read], batch: Sequence[tuple[Source, Event]]
+    ) -> None:
+        taking, messages = store.Taking(), list[tuple[int, Taken]]()
+        for read in reads:
+            if read.tenant is None or isinstance(read.draft, Rejection):
+                taking.reject(read.source, _rejected(read))
+            else:
+                number, taken = self._fan_out(taking, read.source, read.draft, read.tenant)
+                messages.append((number, taken))
+        positions = {source.shard: (source.epoch, event.sequence) for source, event in batch}
+        assert self._stream_at is not None
+        async with self._pool.acquire() as link:
+            fenced, repeated = await store.take(
+                link, self._config.name, positions, taking, stream_at=self._stream_at
+            )
+        for source, event in batch:
+            source.position = event.sequence
+        self._lose({shard for shard in positions if shard not in fenced})
+        await self._report(reads, messages, fenced, repeated)
+
+    async def _read(self, batch: Sequence[tuple[Source, Event]]) -> list[_Read]:
+        await self._sync()
+        most = self._config.max_payload_bytes
+        reads = [(source, event, read_event(event, max_bytes=most)) for source, event in batch]
+        drafts = [draft for _, _, draft in reads if isinstance(draft, Draft)]
+        await self._directory.learn(drafts, self._clock())
+        return [
+            _Read(
+                source=source.shard,
+                event=event,
+                draft=draft,
+                tenant=self._directory.find(draft) if isinstance(draft, Draft) else None,
+            )
+            for source, event, draft in reads
+        ]
+
+    def _fan_out(
+        self, taking: store.Taking, source: int, draft: Draft, tenant: Tenant
+    ) -> tuple[int, Taken]:
+        number = taking.add(source, tenant.id, draft)
+        foreign = tenant.shard not in self._sources
+        targets = [
+            target
+            for target in tenant.targets.values()
+            if target.matches(draft.event_type, draft.channels)
+        ]
+        for target in targets:
+            taking.fan_out(number, target.id, tenant.shard, foreign=foreign)
+        return number, Taken(draft=draft, tenant=tenant, targets=targets)
+
+    async def _report(
+        self,
+        reads: Sequence[_Read],
+        messages: Sequence[tuple[int, Taken]],
+        fenced: set[int],
+        repeated: set[int],
+    ) -> None:
+        """Tell of what was stored, ring for others, and explain what was not stored."""
+        stored = [taken for number, taken in messages if number not in repeated]
+        self._metrics.batch.labels("intake").observe(len(reads))
+        self._metrics.taken.labels("stored").inc(len(stored))
+        self._metrics.taken.labels("repeated").inc(len(repeated))
+        self._metrics.taken.labels("rejected").inc(len(reads) - len(messages))
+        self._on_taken(stored)
+        for shard in {t.tenant.shard for t in stored if t.targets} - self._sources.keys():
+            with suppress(nats.errors.Error):  # they look for themselves within a second
+                await self._bus.publish(f"{WAKE_ROOT}.{shard}")
+        if repeated:
+            doubles = [taken for number, taken in messages if number in repeated]
+            await self._explain([t for t in doubles if t.draft.by_gateway and t.draft.event_id])
+
+    async def _explain(self, doubles: Sequence[Taken]) -> None:
+        """Reject, for all to see, what a gateway accepted although its event id was known."""
+        if not doubles:
+            return
+        wanted = [(t.tenant.id, t.draft.event_id or "", t.draft.message_id) for t in doubles]
+        async with self._pool.acquire() as link:
+            known = await store.taken_event_ids(link, wanted)
+            for index in known:
+                await store.reject(link, _double(doubles[index]))
+
+    def _lose(self, shards: Iterable[int]) -> None:
+        for shard in shards:
+            source = self._sources.pop(shard, None)
+            if source is not None:
+                self._by_consumer.pop(source.consumer, None)
+
+
+def _rejected(read: _Read) -> RejectedEvent:
+    """Make the row of an event that cannot become a message."""
+    event, draft = read.event, read.draft
+    if isinstance(draft, Draft):
+        draft = Rejection(reason="unknown_app", detail="no app has this id or uid")
+    app = event.subject.split(".", 3)[2:3] if event.subject.startswith("shard.") else []
+    return RejectedEvent(
+        id=ids.derived_id(ids.REJECTED_EVENT, event.at, f"{event.sequence}".encode()),
+        environment_id=None,
+        app=_storable(event.headers.get(APP) or "".join(app)),
+        subject=event.subject,
+        headers={_storable(name): _storable(value) for name, value in event.headers.items()},
+        body=event.body,
+        reason=draft.reason,
+        detail=_storable(draft.detail),
+        sequence=event.sequence,
+        created_at=event.at,
+    )
+
+
+def _storable(text: str) -> str:
+    """Postgres's text takes everything but NUL and lone surrogates."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _double(taken: Taken) -> RejectedEvent:
+    draft = taken.draft
+    return RejectedEvent(
+        id=ids.derived_id(ids.REJECTED_EVENT, draft.at, draft.message_id.encode()),
+        environment_id=taken.tenant.environment_id,
+        app=taken.tenant.id,
+        subject=f"events.{taken.tenant.id}.{draft.event_type}",
+        headers={MESSAGE_ID: draft.message_id, EVENT_ID: draft.event_id or ""},
+        body=draft.body,
+        reason="duplicate_event_id",
+        detail="a message with this event id was accepted before",
+        sequence=0,
+        created_at=draft.at,
+    )

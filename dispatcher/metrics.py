@@ -1,0 +1,71 @@
+"""What the dispatcher counts. Labels are few and bounded: never an app, an endpoint or a URL.
+
+The table in docs/metrics.md is compared with this file by a test.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schema.store.settle import Settlement
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The dispatcher's metrics in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register everything."""
+        self.taken = Counter(
+            "hookline_events_taken", "Events read from the stream, by what came of them.",
+            ["result"], registry=registry,
+        )
+        self.attempts = Counter(
+            "hookline_attempts", "HTTP attempts, by verdict.", ["verdict"], registry=registry
+        )
+        self.deliveries = Counter(
+            "hookline_deliveries_settled", "Deliveries settled, by state.", ["state"],
+            registry=registry,
+        )
+        self.refused = Counter(
+            "hookline_settlements_refused",
+            "Settlements that no owed delivery or no lease of ours stood behind.",
+            registry=registry,
+        )
+        self.first_attempt = Histogram(
+            "hookline_first_attempt_seconds",
+            "From accepting an event to the start of a first attempt.",
+            buckets=LATENCY_BUCKETS_S, registry=registry,
+        )
+        self.lateness = Histogram(
+            "hookline_retry_lateness_seconds", "How long after its due time a retry began.",
+            buckets=LATENCY_BUCKETS_S, registry=registry,
+        )
+        self.duration = Histogram(
+            "hookline_attempt_seconds", "How long attempts took.",
+            buckets=LATENCY_BUCKETS_S, registry=registry,
+        )
+        self.batch = Histogram(
+            "hookline_batch_size", "Rows per statement.", ["part"],
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000), registry=registry,
+        )
+        gauge = {"registry": registry, "multiprocess_mode": "livesum"}
+        self.in_flight = Gauge("hookline_in_flight", "Attempts under way.", **gauge)
+        self.held = Gauge("hookline_held_bytes", "Payload bytes in lanes.", **gauge)
+        self.lanes = Gauge("hookline_lanes", "Lanes in memory.", **gauge)
+        self.shards = Gauge("hookline_shards_owned", "Shards owned.", **gauge)
+
+    def settled(self, settlements: Sequence[Settlement], *, refused: int) -> None:
+        """Count a batch that was written."""
+        self.batch.labels("settle").observe(len(settlements))
+        for state, number in Tally(s.state for s in settlements).items():
+            self.deliveries.labels(state).inc(number)
+        tried = [s.attempt for s in settlements if s.attempt is not None]
+        for verdict, number in Tally(a.verdict for a in tried).items():
+            self.attempts.labels(verdict).inc(number)
+        for attempt in tried:
+            self.duration.observe(attempt.outcome.duration_ms / 1000)
+        if refused:
+            self.refused.inc(refused)

@@ -1,0 +1,144 @@
+"""Who sends next: deficit round-robin over apps, and inside an app over its lanes.
+
+Each turn an app may spend a quantum; a delivery costs one unit and one more per 64 KiB of payload,
+so an app with large messages gets no more of the process than one with small ones. An app or lane
+that may not send now (a cap, a rate, a Retry-After) leaves the ring and costs nothing: the end of
+one of its attempts, or a timer for its exact slot, brings it back. Times are seconds of the loop's
+clock.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from itertools import count
+from typing import Final
+
+from dispatcher.lane import UNIT_BYTES, AppQueue, Lane, Owed
+
+QUANTUM: Final = 4  # units per turn
+
+
+class Schedule:
+    """The ring of apps that have something to send, and the timers of those that must wait."""
+
+    def __init__(self, *, process_in_flight: int, app_in_flight: int) -> None:
+        """Start with nobody waiting."""
+        self._process_in_flight = process_in_flight
+        self._app_in_flight = app_in_flight
+        self._ring: deque[AppQueue] = deque()
+        self._timers: list[tuple[float, int, Lane | AppQueue]] = []
+        self._order = count()
+        self.in_flight = 0
+
+    def ready(self, lane: Lane) -> None:
+        """Let a lane take part, if it has something that may go."""
+        if lane.queued or not lane.waiting:
+            return
+        lane.queued = True
+        lane.app.ready.append(lane)
+        self._join(lane.app)
+
+    def pick(self, now: float) -> Owed | None:
+        """Take the next delivery that may go now; it is in flight until `landed`."""
+        if self.in_flight >= self._process_in_flight:
+            return None
+        while self._ring:
+            app = self._ring[0]
+            if app.deficit <= 0:
+                app.deficit += QUANTUM
+                self._ring.rotate(-1)
+                continue
+            owed = self._pick_of(app, now)
+            if owed is not None:
+                return owed
+            self._ring.popleft()
+            app.queued = False
+        return None
+
+    def landed(self, owed: Owed) -> None:
+        """Note that an attempt has ended, however it went."""
+        lane = owed.lane
+        self.in_flight -= 1
+        lane.in_flight -= 1
+        lane.app.in_flight -= 1
+        self.ready(lane)
+        if lane.app.ready:
+            self._join(lane.app)
+
+    def due(self, now: float) -> None:
+        """Bring back whose time has come."""
+        while self._timers and self._timers[0][0] <= now:
+            waiter = heapq.heappop(self._timers)[2]
+            waiter.wakes_at = 0.0
+            if isinstance(waiter, Lane):
+                self.ready(waiter)
+            elif waiter.ready:
+                self._join(waiter)
+
+    def next_timer(self) -> float | None:
+        """Tell when somebody's time comes next."""
+        return self._timers[0][0] if self._timers else None
+
+    def wait(self, waiter: Lane | AppQueue, until: float) -> None:
+        """Bring a lane or an app back at a time."""
+        if waiter.wakes_at == until:
+            return
+        waiter.wakes_at = until
+        heapq.heappush(self._timers, (until, next(self._order), waiter))
+
+    def drop(self, lanes: Iterable[Lane]) -> None:
+        """Take lanes out that are no more."""
+        for lane in lanes:
+            if lane.queued:
+                lane.app.ready.remove(lane)
+                lane.queued = False
+
+    def _join(self, app: AppQueue) -> None:
+        if not app.queued:
+            app.queued = True
+            app.deficit = QUANTUM
+            self._ring.append(app)
+
+    def _pick_of(self, app: AppQueue, now: float) -> Owed | None:
+        """Take an app's next delivery, or None if it has to leave the ring."""
+        while app.ready:
+            if app.in_flight >= self._app_in_flight:
+                return None
+            if app.pace is not None and app.pace.slot() > now and not app.ready[0].doomed:
+                self.wait(app, app.pace.slot())
+                return None
+            lane = app.ready[0]
+            if not self._may_send(lane, now):
+                app.ready.popleft()
+                lane.queued = False
+                continue
+            return self._take(app, lane, now)
+        return None
+
+    def _may_send(self, lane: Lane, now: float) -> bool:
+        """Tell whether a lane may send now; if not, what will bring it back is arranged."""
+        if not lane.waiting or lane.paused:
+            return False
+        if lane.doomed is not None:
+            return True
+        if lane.in_flight >= lane.most_in_flight:
+            return False
+        until = max(lane.hold_until, lane.pace.slot() if lane.pace is not None else 0.0)
+        if until > now:
+            self.wait(lane, until)
+            return False
+        return True
+
+    def _take(self, app: AppQueue, lane: Lane, now: float) -> Owed:
+        owed = lane.pop()
+        owed.reason = lane.doomed or owed.reason
+        if owed.reason is None:
+            for pace in (lane.pace, app.pace):
+                if pace is not None:
+                    pace.take(now)
+        self.in_flight += 1
+        lane.in_flight += 1
+        app.in_flight += 1
+        app.ready.rotate(-1)
+        app.deficit -= 1 + len(owed.payload or b"") // UNIT_BYTES
+        return owed

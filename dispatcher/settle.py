@@ -1,0 +1,119 @@
+"""Settles what attempts came to: outcomes gather for a few milliseconds and go down together.
+
+The log, the states, the dead letters and the rollups of a batch are one transaction. While Postgres
+is away a batch waits and is tried again; what is in flight is bounded, so sending stops by itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dispatcher.config import DispatcherConfig
+from dispatcher.lane import Owed
+from dispatcher.metrics import Metrics
+from schema import ids
+from schema.delivery import State
+from schema.errors import Unavailable
+from schema.store import settle as store
+from schema.store.link import Pool
+from schema.store.pool import reachable
+
+_log = logging.getLogger(__name__)
+_PAUSE_S = 0.5  # between tries while Postgres is away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A delivery with where it stands from now on."""
+
+    owed: Owed
+    settlement: store.Settlement
+
+
+class Settler:
+    """Gathers settlements and writes them."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        clock: Callable[[], datetime],
+        config: DispatcherConfig,
+        metrics: Metrics,
+        epochs: Callable[[], Mapping[int, int]],
+        on_settled: Callable[[Sequence[Settled]], None],
+    ) -> None:
+        """Wait for settlements.
+
+        Args:
+            pool: Where they are written.
+            clock: The time of parking.
+            config: Limits.
+            metrics: What is counted.
+            epochs: The shards that are held now.
+            on_settled: Told of each batch once it is written (or refused).
+        """
+        self._pool = pool
+        self._clock = clock
+        self._config = config
+        self._metrics = metrics
+        self._epochs = epochs
+        self._on_settled = on_settled
+        self._waiting: list[Settled] = []
+        self._some = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many settlements are not written yet, apart from the batch that is being written."""
+        return len(self._waiting)
+
+    def add(self, settled: Settled) -> None:
+        """Have a settlement written soon."""
+        self._waiting.append(settled)
+        self._some.set()
+        self._idle.clear()
+
+    async def drained(self) -> None:
+        """Wait until everything is written."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write batches, for ever."""
+        while True:
+            await self._some.wait()
+            if len(self._waiting) < self._config.settle_batch:
+                await asyncio.sleep(self._config.settle_gather_s)
+            batch = self._waiting[: self._config.settle_batch]
+            del self._waiting[: len(batch)]
+            if not self._waiting:
+                self._some.clear()
+            await self._write(batch)
+            if not self._waiting:
+                self._idle.set()
+
+    async def _write(self, batch: list[Settled]) -> None:
+        settlements = [settled.settlement for settled in batch]
+        now = self._clock()
+        dead = sum(s.state is State.DEAD for s in settlements)
+        letter_ids = [ids.new_id(ids.DEAD_LETTER, now) for _ in range(dead)]
+        while True:
+            try:
+                async with reachable(), self._pool.acquire() as link:
+                    moved = await store.settle(
+                        link,
+                        self._config.name,
+                        self._epochs(),
+                        settlements,
+                        now=now,
+                        letter_ids=letter_ids,
+                    )
+                break
+            except Unavailable as error:
+                _log.warning("settling waits: %s", error.__cause__)
+                await asyncio.sleep(_PAUSE_S)
+        self._metrics.settled(settlements, refused=len(settlements) - len(moved))
+        self._on_settled(batch)

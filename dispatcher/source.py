@@ -1,0 +1,151 @@
+"""One shard's events, pulled from the stream in order and without a gap.
+
+The consumer is short-lived and acknowledges nothing: how far we are is `shard.position` in
+Postgres. Pull requests are issued by hand on one inbox with a callback, as `fetch` costs a task and
+a uuid for every message. A gap in the consumer's sequence, or a consumer that is gone, makes the
+source begin again behind the last event that it handed on. Durations are seconds.
+"""
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from schema.event import Event, shard_filters
+
+PULL: Final = 256  # events per request
+EXPIRES_S: Final = 30.0  # of a request
+GRACE_S: Final = 5.0  # a request that is silent for so much longer is lost
+INACTIVE_S: Final = 120.0  # after which the server forgets the consumer
+_NANOSECONDS: Final = 1_000_000_000
+_SHORT_REPLY: Final = 9  # tokens of `$JS.ACK....` without domain and account hash
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Source:
+    """What was pulled for a shard and is not taken yet.
+
+    Attributes:
+        position: The stream sequence of the last event that became rows.
+        consumer: What an older one sends is not ours any more.
+        outstanding: Events that the server still owes on our requests.
+        asked_at: Loop's time of the last request.
+        pending: How many events the server holds behind the last one that it sent.
+    """
+
+    shard: int
+    epoch: int
+    position: int
+    stream_at: datetime | None = None
+    consumer: str = ""
+    broken: bool = True
+    outstanding: int = 0
+    asked_at: float = 0.0
+    pending: int = 0
+    consumed: int = 0
+    handed: int = 0  # the last sequence that went into a batch
+    buffer: deque[Event] = field(default_factory=deque)
+
+    def hand_on(self) -> Event:
+        """Give the oldest event to a batch."""
+        event = self.buffer.popleft()
+        self.handed = event.sequence
+        return event
+
+    def begin(self, consumer: str) -> None:
+        """Note that a new consumer starts at `next_sequence`."""
+        self.consumer = consumer
+        self.broken = False
+        self.outstanding = 0
+        self.consumed = 0
+
+    @property
+    def next_sequence(self) -> int:
+        """Where a new consumer has to start."""
+        last = self.buffer[-1].sequence if self.buffer else max(self.position, self.handed)
+        return last + 1
+
+    def wants(self, now: float) -> bool:
+        """Tell whether it is time for another request."""
+        return not self.broken and len(self.buffer) + self.outstanding <= PULL // 2
+
+    def asked(self, now: float) -> None:
+        """Note a request."""
+        self.outstanding += PULL
+        self.asked_at = now
+
+    def overdue(self, now: float) -> bool:
+        """Tell whether a request was lost."""
+        return self.outstanding > 0 and now - self.asked_at > EXPIRES_S + GRACE_S
+
+    def accept(self, place: "Place", event: Event) -> None:
+        """Take an event that the server sent; one that does not follow the last breaks us."""
+        self.outstanding = max(self.outstanding - 1, 0)
+        self.pending = place.pending
+        if place.consumed != self.consumed + 1:
+            self.broken = True  # something between was lost
+        if self.broken:
+            return
+        self.consumed = place.consumed
+        self.buffer.append(event)
+
+    def status(self, headers: Mapping[str, str]) -> None:
+        """Take word that a request is over, or that the consumer is."""
+        left = headers.get("Nats-Pending-Messages")
+        status = headers.get("Status", "")
+        if status in ("404", "408") and left is not None:
+            self.outstanding = max(self.outstanding - int(left), 0)
+        elif status != "100":
+            self.broken = True  # consumer deleted, leader changed, no responders
+
+
+class Place(NamedTuple):
+    """Where an event stands: read from the subject that it would be acknowledged on."""
+
+    consumer: str
+    sequence: int  # in the stream
+    consumed: int  # in the consumer
+    at: datetime
+    pending: int  # behind it
+
+
+def read_place(reply: str) -> Place:
+    """Read `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumed>.<time>.<pending>`.
+
+    Newer servers may put domain and account hash in front of the stream.
+    """
+    tokens = reply.split(".")
+    start = 3 if len(tokens) == _SHORT_REPLY else 5
+    nanoseconds = int(tokens[start + 4])
+    at = datetime.fromtimestamp(nanoseconds // _NANOSECONDS, UTC)
+    return Place(
+        tokens[start],
+        int(tokens[start + 2]),
+        int(tokens[start + 3]),
+        at.replace(microsecond=nanoseconds % _NANOSECONDS // 1000),
+        int(tokens[start + 5]),
+    )
+
+
+def consumer_request(stream: str, name: str, source: Source) -> bytes:
+    """Make the body of `$JS.API.CONSUMER.CREATE` for a source."""
+    filters = shard_filters(source.shard)
+    config: dict[str, Any] = {
+        "name": name,
+        "deliver_policy": "by_start_sequence",
+        "opt_start_seq": source.next_sequence,
+        "ack_policy": "none",
+        "replay_policy": "instant",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": int(INACTIVE_S * _NANOSECONDS),
+    }
+    config |= {"filter_subject": filters[0]} if len(filters) == 1 else {"filter_subjects": filters}
+    return json.dumps({"stream_name": stream, "config": config, "action": ""}).encode()
+
+
+def pull_request() -> bytes:
+    """Make the body of `$JS.API.CONSUMER.MSG.NEXT`."""
+    return json.dumps({"batch": PULL, "expires": int(EXPIRES_S * _NANOSECONDS)}).encode()

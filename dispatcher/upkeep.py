@@ -1,0 +1,53 @@
+"""What keeps the tables in shape: partitions made ahead, old rows dropped. One process at a time."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import asyncpg
+
+from schema import migrate
+from schema.errors import Unavailable
+from schema.store import partition, upkeep
+from schema.store.link import Pool
+from schema.store.pool import reachable
+
+EVERY_S: Final = 600.0
+_log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Makes and prunes."""
+
+    def __init__(
+        self, *, pool: Pool, clock: Callable[[], datetime], retention_days: int
+    ) -> None:
+        """Keep messages, deliveries and attempts for `retention_days`."""
+        self._pool = pool
+        self._clock = clock
+        self._retention_days = retention_days
+
+    async def run(self) -> None:
+        """Keep up, for ever."""
+        while True:
+            try:
+                async with reachable():
+                    await self.once()
+            except (Unavailable, asyncpg.PostgresError) as error:
+                _log.warning("upkeep waits: %r", error)
+            await asyncio.sleep(EVERY_S)
+
+    async def once(self) -> None:
+        """Do what is due, unless another process is at it."""
+        async with self._pool.acquire() as link, link.transaction():
+            if not await upkeep.try_lock(link):
+                return
+            made = await migrate.make_partitions(link)
+            today = self._clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            before = today - timedelta(days=self._retention_days)
+            dropped = await partition.drop_before(link, before)
+            await upkeep.prune(link, before)
+            if made or dropped:
+                _log.info("partitions: %d made, %d dropped", len(made), len(dropped))

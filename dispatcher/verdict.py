@@ -1,0 +1,55 @@
+"""What an outcome means for its delivery. Pure: brings no clock and no dice."""
+
+from datetime import datetime
+from typing import Final
+
+from schema.delivery import Delivered, Fault, Outcome, Park, Reason, Verdict
+from schema.delivery import Retry as Again
+from schema.retry import RetryPolicy, due_again
+
+GONE: Final = 410
+THROTTLED: Final = frozenset({429, 502, 503, 504})
+STRUGGLES: Final = frozenset({Fault.TIMEOUT, Fault.CONNECT, Fault.CONNECT_REFUSED, Fault.RESET})
+
+
+def decide(
+    outcome: Outcome,
+    *,
+    policy: RetryPolicy,
+    failures: int,
+    now: datetime,
+    dice: float,
+    jitter: float,
+) -> Verdict:
+    """Say what becomes of a delivery.
+
+    Args:
+        outcome: What the attempt came to.
+        policy: The waits that apply.
+        failures: Failed attempts of this run before this one.
+        now: When the attempt ended.
+        dice: Uniform in [0, 1).
+        jitter: The largest part by which a wait grows.
+    """
+    if outcome.succeeded:
+        return Delivered()
+    if outcome.status == GONE:
+        return Park(reason=Reason.GONE, disable=True)
+    if outcome.control == "disable":
+        return Park(reason=Reason.ABORTED, disable=True)
+    if outcome.control == "abort-message":
+        return Park(reason=Reason.ABORTED)
+    due_at = due_again(
+        policy,
+        failures=failures + 1,
+        now=now,
+        dice=dice,
+        jitter=jitter,
+        retry_after_s=outcome.retry_after_s,
+    )
+    return Park(reason=Reason.EXHAUSTED) if due_at is None else Again(due_at=due_at)
+
+
+def struggles(outcome: Outcome) -> bool:
+    """Tell whether an endpoint had better get fewer at a time."""
+    return outcome.fault in STRUGGLES or outcome.status in THROTTLED

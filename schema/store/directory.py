@@ -1,0 +1,93 @@
+"""What a dispatcher must know of apps and endpoints to fan out and to send."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from schema.endpoint import EndpointState
+from schema.retry import RetryPolicy, read_policy
+from schema.store import statements
+from schema.store.link import Link
+
+_SQL = statements.load("directory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointRow:
+    """An endpoint as it is stored, with its sealed secrets (current first) and their expiry."""
+
+    app_id: str
+    id: str
+    url: str
+    event_types: frozenset[str] | None
+    channels: frozenset[str] | None
+    headers: bytes | None
+    throttle_rate: int | None
+    retry_policy: RetryPolicy | None
+    ordered: bool
+    state: EndpointState
+    secrets: tuple[tuple[bytes, datetime | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRow:
+    """An app with its endpoints; `retry_policy` is its own or its environment's."""
+
+    id: str
+    environment_id: str
+    throttle_rate: int | None
+    retry_policy: RetryPolicy | None
+    endpoints: tuple[EndpointRow, ...]
+
+
+async def apps(link: Link, app_ids: Sequence[str], now: datetime) -> list[AppRow]:
+    """Read apps; those that are deleted are not in the answer."""
+    rows = await link.fetch(_SQL["apps_by_id"], app_ids)
+    sealed: dict[tuple[str, str], list[tuple[bytes, datetime | None]]] = {}
+    for row in await link.fetch(_SQL["secrets"], app_ids, now):
+        key = (row["app_id"], row["endpoint_id"])
+        sealed.setdefault(key, []).append((row["sealed"], row["expires_at"]))
+    endpoints: dict[str, list[EndpointRow]] = {}
+    for row in await link.fetch(_SQL["endpoints"], app_ids):
+        secrets = sealed.get((row["app_id"], row["id"]), ())
+        endpoints.setdefault(row["app_id"], []).append(
+            EndpointRow(
+                app_id=row["app_id"],
+                id=row["id"],
+                url=row["url"],
+                event_types=_set(row["event_types"]),
+                channels=_set(row["channels"]),
+                headers=row["headers"],
+                throttle_rate=row["throttle_rate"],
+                retry_policy=_policy(row["retry_policy"]),
+                ordered=row["ordered"],
+                state=EndpointState(row["state"]),
+                secrets=tuple(secrets),
+            )
+        )
+    return [
+        AppRow(
+            id=row["id"],
+            environment_id=row["environment_id"],
+            throttle_rate=row["throttle_rate"],
+            retry_policy=_policy(row["retry_policy"]) or _policy(row["environment_retry_policy"]),
+            endpoints=tuple(endpoints.get(row["id"], ())),
+        )
+        for row in rows
+    ]
+
+
+async def ids_by_uid(
+    link: Link, wanted: Sequence[tuple[str | None, str]]
+) -> dict[tuple[str | None, str], str]:
+    """Find apps by (environment or None for the default one, uid)."""
+    rows = await link.fetch(_SQL["ids_by_uid"], [w[0] for w in wanted], [w[1] for w in wanted])
+    return {(row["asked_environment"], row["uid"]): row["id"] for row in rows}
+
+
+def _set(values: list[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
+
+
+def _policy(stored: object) -> RetryPolicy | None:
+    return None if stored is None else read_policy(stored)

@@ -1,0 +1,28 @@
+-- What a dispatcher must know of apps and endpoints to fan out and to send.
+
+-- name: apps_by_id :many
+-- Served by app_id_key.
+SELECT a.id, a.environment_id, a.uid, a.throttle_rate, a.retry_policy,
+       e.retry_policy AS environment_retry_policy
+FROM app AS a JOIN environment AS e ON e.id = a.environment_id
+WHERE a.id = ANY ($1::text[]) AND a.deleted_at IS NULL AND e.deleted_at IS NULL;
+
+-- name: ids_by_uid :many
+-- The apps called $2 in the environments $1 (null: the default one). Served by app_uid_idx.
+SELECT w.environment_id AS asked_environment, w.uid, a.id
+FROM unnest($1::text[], $2::text[]) AS w(environment_id, uid)
+JOIN environment AS e ON e.deleted_at IS NULL
+     AND (e.id = w.environment_id OR (w.environment_id IS NULL AND e.is_default))
+JOIN app AS a ON a.environment_id = e.id AND a.uid = w.uid AND a.deleted_at IS NULL;
+
+-- name: endpoints :many
+-- Served by endpoint_pkey.
+SELECT app_id, id, url, event_types, channels, headers, throttle_rate, retry_policy, ordered, state
+FROM endpoint WHERE app_id = ANY ($1::text[]) AND deleted_at IS NULL
+ORDER BY app_id, id;
+
+-- name: secrets :many
+-- Newest first within an endpoint: the current one signs first. Served by endpoint_secret_pkey.
+SELECT app_id, endpoint_id, sealed, expires_at FROM endpoint_secret
+WHERE app_id = ANY ($1::text[]) AND (expires_at IS NULL OR expires_at > $2)
+ORDER BY app_id, endpoint_id, expires_at DESC NULLS FIRST, id DESC;

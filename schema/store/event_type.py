@@ -1,0 +1,118 @@
+"""Event types."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import asyncpg
+
+from schema.event_type import EventType
+from schema.store import statements
+from schema.store.link import Link
+
+_SQL = statements.load("event_type")
+
+
+async def find(link: Link, environment_id: str, name: str) -> EventType | None:
+    """Find an event type, archived or not."""
+    return _noun_or_none(await link.fetchrow(_SQL["find"], environment_id, name))
+
+
+async def lock(link: Link, environment_id: str, name: str) -> EventType | None:
+    """Find an event type and keep others from changing it until the transaction ends."""
+    return _noun_or_none(await link.fetchrow(_SQL["lock"], environment_id, name))
+
+
+async def page(
+    link: Link,
+    environment_id: str,
+    *,
+    bound: str,
+    up: bool,
+    limit: int,
+    archived: bool,
+    flagged: bool,
+    schemas: bool,
+) -> list[EventType]:
+    """Give up to `limit` event types beyond a name, in the direction of the scan.
+
+    Args:
+        link: A connection.
+        environment_id: Whose.
+        bound: The name.
+        up: The direction.
+        limit: How many.
+        archived: With those that are archived.
+        flagged: With those behind a feature flag.
+        schemas: With their schemas; without, they read as None.
+    """
+    rows = await link.fetch(
+        _SQL["page_up" if up else "page_down"],
+        environment_id,
+        bound,
+        limit,
+        archived,
+        flagged,
+        schemas,
+    )
+    return [_noun(row) for row in rows]
+
+
+async def insert(link: Link, event_type: EventType) -> EventType | None:
+    """Write an event type where there is none, or an archived one; None if one is in use."""
+    row = await link.fetchrow(_SQL["insert"], *_stored(event_type))
+    return None if row is None else replace(event_type, created_at=row["created_at"])
+
+
+async def upsert(link: Link, event_type: EventType) -> tuple[EventType, bool]:
+    """Write an event type over whatever is there; also tell whether it is new."""
+    row = await link.fetchrow(_SQL["upsert"], *_stored(event_type))
+    if row is None:  # the statement returns one row always
+        raise LookupError(event_type.name)
+    return replace(event_type, created_at=row["created_at"]), row["is_new"]
+
+
+async def expunge(link: Link, environment_id: str, name: str) -> None:
+    """Delete an event type for good; messages of it are not touched."""
+    await link.execute(_SQL["expunge"], environment_id, name)
+
+
+async def unusable(link: Link, environment_id: str, names: Collection[str]) -> list[str]:
+    """Give those of the names that a filter may not use: unknown or archived."""
+    rows = await link.fetch(_SQL["usable"], environment_id, list(names))
+    usable = {row["name"] for row in rows}
+    return [name for name in names if name not in usable]
+
+
+def _stored(event_type: EventType) -> tuple[object, ...]:
+    return (
+        event_type.environment_id,
+        event_type.name,
+        event_type.description,
+        None if event_type.schemas is None else dict(event_type.schemas),
+        event_type.archived,
+        event_type.deprecated,
+        event_type.group_name,
+        event_type.feature_flags,
+        event_type.created_at,
+        event_type.updated_at,
+    )
+
+
+def _noun_or_none(row: "asyncpg.Record | None") -> EventType | None:
+    return None if row is None else _noun(row)
+
+
+def _noun(row: "asyncpg.Record") -> EventType:
+    flags = row["feature_flags"]
+    return EventType(
+        environment_id=row["environment_id"],
+        name=row["name"],
+        description=row["description"],
+        schemas=row["schemas"],
+        archived=row["archived"],
+        deprecated=row["deprecated"],
+        group_name=row["group_name"],
+        feature_flags=None if flags is None else tuple(flags),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

@@ -1,0 +1,65 @@
+-- Event types, by name within an environment.
+
+-- name: find :one
+-- Served by event_type_pkey.
+SELECT environment_id, name, description, schemas, archived, deprecated, group_name, feature_flags,
+       created_at, updated_at
+FROM event_type WHERE environment_id = $1 AND name = $2;
+
+-- name: lock :one
+-- For a change. Served by event_type_pkey.
+SELECT environment_id, name, description, schemas, archived, deprecated, group_name, feature_flags,
+       created_at, updated_at
+FROM event_type WHERE environment_id = $1 AND name = $2 FOR UPDATE;
+
+-- name: page_up :many
+-- $1 environment, $2 a name, $3 how many behind it, $4 archived ones too, $5 flagged ones too,
+-- $6 with schemas. Served by event_type_pkey.
+SELECT environment_id, name, description, CASE WHEN $6 THEN schemas END AS schemas, archived,
+       deprecated, group_name, feature_flags, created_at, updated_at
+FROM event_type
+WHERE environment_id = $1 AND name > $2 AND ($4 OR NOT archived)
+  AND ($5 OR feature_flags IS NULL)
+ORDER BY name LIMIT $3;
+
+-- name: page_down :many
+-- The same before a name.
+SELECT environment_id, name, description, CASE WHEN $6 THEN schemas END AS schemas, archived,
+       deprecated, group_name, feature_flags, created_at, updated_at
+FROM event_type
+WHERE environment_id = $1 AND name < $2 AND ($4 OR NOT archived)
+  AND ($5 OR feature_flags IS NULL)
+ORDER BY name DESC LIMIT $3;
+
+-- name: insert :one
+-- Write a new one, or over an archived one; no row when a living one is there.
+-- Served by event_type_pkey.
+INSERT INTO event_type AS t (environment_id, name, description, schemas, archived, deprecated,
+                             group_name, feature_flags, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (environment_id, name) DO UPDATE
+SET description = excluded.description, schemas = excluded.schemas, archived = excluded.archived,
+    deprecated = excluded.deprecated, group_name = excluded.group_name,
+    feature_flags = excluded.feature_flags, updated_at = excluded.updated_at
+WHERE t.archived
+RETURNING created_at;
+
+-- name: upsert :one
+-- Write a new one, or over whatever is there. Served by event_type_pkey.
+INSERT INTO event_type AS t (environment_id, name, description, schemas, archived, deprecated,
+                             group_name, feature_flags, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (environment_id, name) DO UPDATE
+SET description = excluded.description, schemas = excluded.schemas, archived = excluded.archived,
+    deprecated = excluded.deprecated, group_name = excluded.group_name,
+    feature_flags = excluded.feature_flags, updated_at = excluded.updated_at
+RETURNING created_at, xmax = 0 AS is_new;
+
+-- name: expunge :exec
+-- Served by event_type_pkey.
+DELETE FROM event_type WHERE environment_id = $1 AND name = $2;
+
+-- name: usable :many
+-- Of the names $2 those that a filter may use. Served by event_type_pkey.
+SELECT name FROM event_type
+WHERE environment_id = $1 AND name = ANY ($2::text[]) AND NOT archived;

@@ -1,0 +1,136 @@
+"""From the stream into rows, exactly once."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from schema.dead_letter import RejectedEvent
+from schema.event import Draft
+from schema.store import statements
+from schema.store.link import Link
+
+_SQL = statements.load("intake")
+_EVENT_COLUMNS = 10
+_DELIVERY_COLUMNS = 4
+_REJECTED_COLUMNS = 11
+
+
+class Taking:
+    """What one statement of the intake writes, as columns.
+
+    Attributes:
+        events: How many events were added.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._events: list[tuple[object, ...]] = []
+        self._deliveries: list[tuple[object, ...]] = []
+        self._rejected: list[tuple[object, ...]] = []
+
+    @property
+    def events(self) -> int:
+        """How many events were added."""
+        return len(self._events)
+
+    def add(self, source: int, app_id: str, draft: Draft) -> int:
+        """Add an event that came from shard `source`; give its number, from 1."""
+        self._events.append(
+            (
+                source,
+                app_id,
+                draft.message_id,
+                draft.event_type,
+                draft.event_id,
+                _joined(draft.channels),
+                _joined(draft.tags),
+                draft.body,
+                draft.content_type,
+                draft.at,
+            )
+        )
+        return len(self._events)
+
+    def fan_out(self, number: int, endpoint_id: str, shard: int, *, foreign: bool) -> None:
+        """Add a delivery of event `number`; `foreign`: another process owns its shard."""
+        self._deliveries.append((number, endpoint_id, shard, foreign))
+
+    def reject(self, source: int, event: RejectedEvent) -> None:
+        """Add an event that cannot become a message."""
+        self._rejected.append((source, *_rejected_row(event)))
+
+    def columns(self) -> list[list[object]]:
+        """Give what the statement takes after its four fixed parameters."""
+        return [
+            *_columns(self._events, _EVENT_COLUMNS),
+            *_columns(self._deliveries, _DELIVERY_COLUMNS),
+            *_columns(self._rejected, _REJECTED_COLUMNS),
+        ]
+
+
+async def take(
+    link: Link,
+    owner: str,
+    positions: Mapping[int, tuple[int, int]],
+    taking: Taking,
+    *,
+    stream_at: datetime,
+) -> tuple[set[int], set[int]]:
+    """Write a batch and move the positions.
+
+    Args:
+        link: Where to.
+        owner: The dispatcher.
+        positions: By source shard its epoch and the new position.
+        taking: What to write.
+        stream_at: When the stream was created that the positions count in.
+
+    Returns:
+        The shards that are still held (the others' events were not written), and the numbers of
+        the events that were known already.
+    """
+    row = await link.fetchrow(
+        _SQL["take"],
+        list(positions),
+        [epoch for epoch, _ in positions.values()],
+        [position for _, position in positions.values()],
+        owner,
+        *taking.columns(),
+        stream_at,
+    )
+    return set(row["fenced"] or ()), set(row["repeated"] or ())
+
+
+async def taken_event_ids(link: Link, wanted: Sequence[tuple[str, str, str]]) -> set[int]:
+    """Of (app, event id, message id), give the indexes of those whose event id is another's."""
+    rows = await link.fetch(_SQL["known_event_ids"], *(list(c) for c in zip(*wanted, strict=True)))
+    return {row["number"] - 1 for row in rows}
+
+
+async def reject(link: Link, event: RejectedEvent) -> None:
+    """Write one rejected event that is not of a batch."""
+    await link.execute(_SQL["reject"], *_rejected_row(event))
+
+
+def _rejected_row(event: RejectedEvent) -> tuple[object, ...]:
+    return (
+        event.id,
+        event.environment_id,
+        event.app,
+        event.subject,
+        event.headers,
+        event.body,
+        event.reason,
+        event.detail,
+        event.sequence,
+        event.created_at,
+    )
+
+
+def _columns(rows: list[tuple[object, ...]], width: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+
+
+def _joined(values: tuple[str, ...] | None) -> str | None:
+    return None if values is None else ",".join(values)
+
+

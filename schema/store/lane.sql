@@ -1,0 +1,57 @@
+-- What is owed, per lane: the whole of one shard at take-over, the next few of a lane after that.
+
+-- name: survey :many
+-- Every endpoint of shard $1 that is owed something, with the first due time: a skip scan, one
+-- step per endpoint. Served by delivery_owed_idx.
+WITH RECURSIVE lane AS (
+    (SELECT app_id, endpoint_id, due_at FROM delivery
+     WHERE shard = $1 AND state IN ('pending', 'retrying')
+     ORDER BY app_id, endpoint_id, due_at LIMIT 1)
+    UNION ALL
+    SELECT next.app_id, next.endpoint_id, next.due_at
+    FROM lane CROSS JOIN LATERAL (
+        SELECT d.app_id, d.endpoint_id, d.due_at FROM delivery AS d
+        WHERE d.shard = $1 AND d.state IN ('pending', 'retrying')
+          AND (d.app_id, d.endpoint_id) > (lane.app_id, lane.endpoint_id)
+        ORDER BY d.app_id, d.endpoint_id, d.due_at LIMIT 1) AS next)
+SELECT app_id, endpoint_id, due_at FROM lane;
+
+-- name: due :many
+-- Of the lanes ($1 shard, $2 app, $3 endpoint), the first $4 deliveries due by $5, by lane number
+-- from 1; and one row more with what is due next after $5 (is_due false).
+-- Served by delivery_owed_idx.
+SELECT l.number, true AS is_due, d.message_id, d.attempts, d.failures, d.run,
+       d.manual, d.due_at, d.delivered_at
+FROM unnest($1::int[], $2::text[], $3::text[], $4::int[])
+    WITH ORDINALITY AS l(shard, app_id, endpoint_id, room, number)
+CROSS JOIN LATERAL (
+    SELECT * FROM delivery AS o
+    WHERE o.shard = l.shard AND o.app_id = l.app_id AND o.endpoint_id = l.endpoint_id
+      AND o.state IN ('pending', 'retrying') AND o.due_at <= $5
+    ORDER BY o.due_at, o.message_id LIMIT l.room) AS d
+UNION ALL
+SELECT l.number, false, d.message_id, 0, 0, 0, false, d.due_at, NULL
+FROM unnest($1::int[], $2::text[], $3::text[])
+    WITH ORDINALITY AS l(shard, app_id, endpoint_id, number)
+CROSS JOIN LATERAL (
+    SELECT o.message_id, o.due_at FROM delivery AS o
+    WHERE o.shard = l.shard AND o.app_id = l.app_id AND o.endpoint_id = l.endpoint_id
+      AND o.state IN ('pending', 'retrying') AND o.due_at > $5
+    ORDER BY o.due_at, o.message_id LIMIT 1) AS d;
+
+-- name: messages :many
+-- The messages ($1 app, $2 id) in this order, as many as fit into $3 bytes of payload (one at
+-- least). A message that is no more has a null event_type. $4 and $5: the smallest and largest id.
+SELECT number, event_type, payload, content_type, created_at
+FROM (SELECT w.number, m.event_type, m.payload, m.content_type, m.created_at,
+             sum(coalesce(octet_length(m.payload), 0)) OVER (ORDER BY w.number)
+             - coalesce(octet_length(m.payload), 0) AS before_bytes
+      FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(app_id, id, number)
+      LEFT JOIN message AS m ON m.app_id = w.app_id AND m.id = w.id AND m.id BETWEEN $4 AND $5
+     ) AS wanted
+WHERE before_bytes < $3
+ORDER BY number;
+
+-- name: drain_wake :many
+-- Take the work that others made for the shards $1. Served by wake_pkey.
+DELETE FROM wake WHERE shard = ANY ($1::int[]) RETURNING shard, app_id, endpoint_id;

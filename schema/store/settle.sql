@@ -1,0 +1,117 @@
+-- What attempts came to, in one transaction per batch.
+
+-- name: settle :one
+-- $1, $2 shards and epochs that $3 holds; a delivery of another shard is not moved (but its
+-- attempt is logged: it was made). $4, $5 the smallest and largest message id.
+-- $6-$16 deliveries: app, message, endpoint, state, attempts, failures, due time, reason, status,
+-- time of the attempt, time of the success. $17-$37 attempts, one per delivery or null ids.
+-- Answers with the numbers, from 1, of the deliveries that were moved.
+WITH fence AS MATERIALIZED (
+    SELECT s.id FROM unnest($1::int[], $2::bigint[]) AS f(id, epoch)
+    JOIN shard AS s ON s.id = f.id AND s.epoch = f.epoch AND s.owner = $3
+    FOR KEY SHARE OF s),
+settled AS (
+    SELECT * FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::int[], $11::int[],
+                         $12::timestamptz[], $13::text[], $14::int[], $15::timestamptz[],
+                         $16::timestamptz[])
+        WITH ORDINALITY AS u(app_id, message_id, endpoint_id, state, attempts, failures, due_at,
+                             reason, status, attempt_at, delivered_at, number)),
+tried AS (
+    SELECT * FROM unnest($17::text[], $18::text[], $19::text[], $20::text[], $21::text[],
+                         $22::int[], $23::smallint[], $24::text[], $25::text[], $26::int[],
+                         $27::text[], $28::text[], $29::timestamptz[], $30::int[],
+                         $31::timestamptz[], $32::text[], $33::text[], $34::bool[], $35::text[],
+                         $36::bytea[], $37::jsonb[], $38::bool[])
+        AS t(app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict, url, status,
+             fault, detail, started_at, duration_ms, next_attempt_at, phases_ms, address, reused,
+             tls, response, response_headers, truncated)),
+logged AS (
+    INSERT INTO attempt (app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict,
+                         url, status, fault, detail, started_at, duration_ms, next_attempt_at,
+                         phases_ms, address, reused, tls, response, response_headers, truncated)
+    SELECT app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict, url, status,
+           fault, detail, started_at, duration_ms, next_attempt_at, phases_ms::real[], address,
+           reused, tls, response, response_headers, truncated
+    FROM tried),
+rolled AS (
+    INSERT INTO rollup_minute AS r (app_id, endpoint_id, bucket, delivered, status_3xx, status_4xx,
+                                    status_5xx, no_answer, parked, duration_ms)
+    SELECT app_id, endpoint_id, date_trunc('minute', started_at),
+           count(*) FILTER (WHERE status BETWEEN 200 AND 299),
+           count(*) FILTER (WHERE status BETWEEN 300 AND 399),
+           count(*) FILTER (WHERE status BETWEEN 400 AND 499),
+           count(*) FILTER (WHERE status >= 500 OR status < 200),
+           count(*) FILTER (WHERE status IS NULL),
+           count(*) FILTER (WHERE verdict = 'park'), sum(duration_ms)
+    FROM tried GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT (app_id, endpoint_id, bucket) DO UPDATE SET
+        delivered = r.delivered + excluded.delivered,
+        status_3xx = r.status_3xx + excluded.status_3xx,
+        status_4xx = r.status_4xx + excluded.status_4xx,
+        status_5xx = r.status_5xx + excluded.status_5xx,
+        no_answer = r.no_answer + excluded.no_answer,
+        parked = r.parked + excluded.parked,
+        duration_ms = r.duration_ms + excluded.duration_ms),
+moved AS (
+    UPDATE delivery AS d
+    SET state = u.state, attempts = u.attempts, failures = u.failures, due_at = u.due_at,
+        reason = u.reason, last_status = coalesce(u.status, d.last_status),
+        last_attempt_at = coalesce(u.attempt_at, d.last_attempt_at),
+        delivered_at = coalesce(u.delivered_at, d.delivered_at),
+        manual = false
+    FROM settled AS u
+    WHERE d.app_id = u.app_id AND d.message_id = u.message_id AND d.endpoint_id = u.endpoint_id
+      AND d.message_id BETWEEN $4 AND $5 AND d.state IN ('pending', 'retrying')
+      AND d.shard IN (SELECT id FROM fence)
+    RETURNING u.number)
+SELECT array_agg(number) AS moved FROM moved;
+
+-- name: park :exec
+-- Park the deliveries ($1 app, $2 message, $3 endpoint) with $4 reasons under $5 ids at $6: whole,
+-- with what the newest attempt came to. Runs after `settle`, in its transaction.
+INSERT INTO dead_letter AS l (
+    app_id, id, message_id, endpoint_id, reason, event_type, event_id, channels, payload,
+    content_type, url, status, fault, detail, response, fingerprint, attempts, message_at,
+    first_attempt_at, last_attempt_at, last_attempt_id, parked_at, updated_at)
+SELECT p.app_id, p.id, p.message_id, p.endpoint_id, p.reason, coalesce(m.event_type, ''),
+       m.event_id, m.channels, m.payload, coalesce(m.content_type, ''),
+       coalesce(last.url, e.url, ''), last.status, last.fault, coalesce(last.detail, ''),
+       last.response,
+       left(encode(sha256(convert_to(concat_ws(':', p.reason, coalesce(last.status, 0),
+                                               last.fault), 'UTF8')), 'hex'), 16),
+       coalesce(last.number, 0), coalesce(m.created_at, $6),
+       first.started_at, last.started_at, last.id, $6, $6
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+    AS p(app_id, message_id, endpoint_id, reason, id)
+LEFT JOIN message AS m ON m.app_id = p.app_id AND m.id = p.message_id
+LEFT JOIN endpoint AS e ON e.app_id = p.app_id AND e.id = p.endpoint_id
+LEFT JOIN LATERAL (
+    SELECT * FROM attempt AS a
+    WHERE a.app_id = p.app_id AND a.message_id = p.message_id AND a.endpoint_id = p.endpoint_id
+    ORDER BY a.id DESC LIMIT 1) AS last ON true
+LEFT JOIN LATERAL (
+    SELECT a.started_at FROM attempt AS a
+    WHERE a.app_id = p.app_id AND a.message_id = p.message_id AND a.endpoint_id = p.endpoint_id
+    ORDER BY a.id LIMIT 1) AS first ON true
+ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
+    state = 'parked', reason = excluded.reason, url = excluded.url, status = excluded.status,
+    fault = excluded.fault, detail = excluded.detail, response = excluded.response,
+    payload = coalesce(excluded.payload, l.payload),
+    fingerprint = excluded.fingerprint, attempts = excluded.attempts,
+    last_attempt_at = excluded.last_attempt_at, last_attempt_id = excluded.last_attempt_id,
+    parked_at = excluded.parked_at, updated_at = excluded.updated_at;
+
+-- name: redelivered :exec
+-- The letters of ($1 app, $2 message, $3 endpoint) have arrived at $4 after all.
+UPDATE dead_letter AS l SET state = 'redelivered', updated_at = $4
+FROM unnest($1::text[], $2::text[], $3::text[]) AS p(app_id, message_id, endpoint_id)
+WHERE l.app_id = p.app_id AND l.message_id = p.message_id AND l.endpoint_id = p.endpoint_id
+  AND l.state = 'redelivering';
+
+-- name: disable :exec
+-- The receivers ($1 app, $2 endpoint) asked for no more, at $4; $3 says in which words.
+UPDATE endpoint AS e
+SET state = 'disabled', state_reason = p.reason, state_at = $4, updated_at = $4
+FROM unnest($1::text[], $2::text[], $3::text[]) AS p(app_id, endpoint_id, reason)
+WHERE e.app_id = p.app_id AND e.id = p.endpoint_id AND e.state <> 'disabled'
+  AND e.deleted_at IS NULL;
