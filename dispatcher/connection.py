@@ -64,7 +64,8 @@ class Connection(asyncio.Protocol):
         self.is_reused = False  # by the last exchange
         self.first_byte_s: float | None = None  # of the last exchange, like `body_s`
         self.body_s: float | None = None
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self._reader = AnswerReader(bounds)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
@@ -76,7 +77,8 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether another exchange may begin."""
-        return self._transport is not None and not self._transport.is_closing()
+        transport = self._transport
+        return transport is not None and not (self.closed.done() or transport.is_closing())
 
     async def exchange(self, wire: tuple[bytes, bytes], deadline_at: float) -> Answer:
         """Send a request and return its answer.
@@ -87,7 +89,7 @@ class Connection(asyncio.Protocol):
         """
         self.is_reused = self.answers > 0
         self.first_byte_s = self.body_s = None
-        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Answer] = self._loop.create_future()
         self._waiter = waiter
         self._reader.begin()
         self._arm(deadline_at)
@@ -113,10 +115,9 @@ class Connection(asyncio.Protocol):
     async def secure(self, context: ssl.SSLContext, host: str) -> None:
         """Go over to TLS and verify that the peer is `host`."""
         started_at = monotonic()
-        loop = asyncio.get_running_loop()
         raw = cast("asyncio.Transport", self._transport)
         try:
-            secured = await loop.start_tls(raw, self, context, server_hostname=host)
+            secured = await self._loop.start_tls(raw, self, context, server_hostname=host)
         except OSError as error:
             raise DeliveryFault("tls", _explain_tls(error)) from None
         finally:
@@ -183,10 +184,9 @@ class Connection(asyncio.Protocol):
             waiter.set_exception(DeliveryFault("protocol", "closed inside the answer's head"))
 
     def _write(self, wire: tuple[bytes, bytes]) -> None:
-        transport = self._transport
-        if transport is not None and not transport.is_closing():
-            transport.writelines(wire)
-        elif self._waiter is not None:  # it died while nobody looked, and was told of it already
+        if self._transport is not None and self.is_open:
+            self._transport.writelines(wire)
+        elif self._waiter is not None:  # it died while nobody looked
             self._waiter.set_exception(Stale() if self.is_reused else _broken())
 
     def _finish(self, waiter: asyncio.Future[Answer], answer: Answer, now: float) -> None:
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
             if self._timer.when() <= deadline_at:
                 return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline_at, self._on_timer, deadline_at)
+        self._timer = self._loop.call_at(deadline_at, self._on_timer, deadline_at)
 
     def _on_timer(self, set_for: float) -> None:
         self._timer = None

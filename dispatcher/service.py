@@ -24,6 +24,7 @@ from dispatcher.intake import Intake, Taken
 from dispatcher.lane import Lane, Lanes, Owed
 from dispatcher.match import Directory
 from dispatcher.metrics import Metrics
+from dispatcher.pool import PoolLimits
 from dispatcher.refill import Refill
 from dispatcher.schedule import Schedule
 from dispatcher.sender import Sender
@@ -114,7 +115,9 @@ class Dispatcher:
         )
         guard = Guard(config.address_policy, SystemResolver())
         self._transport: httpx.AsyncBaseTransport = Transport(
-            permits=guard.permits, tls=tls_context()
+            permits=guard.permits,
+            tls=tls_context(),
+            limits=PoolLimits(per_origin=config.app_in_flight),
         )
         self._sender = Sender(
             attempter=Attempter(

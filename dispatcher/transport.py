@@ -93,7 +93,9 @@ class Transport(httpx.AsyncBaseTransport):
         url: EndpointUrl = order["url"]
         addresses: tuple[str, ...] = order["addresses"]
         deadline_at = asyncio.get_running_loop().time() + order["deadline_s"]
-        wire = await _wire(request, url)
+        stream = request.stream
+        body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else await request.aread()
+        wire = _head(request, url, body), body
         try:
             connection = self._pool.take((url.scheme, url.host, url.port), addresses)
             if connection is None:
@@ -150,17 +152,14 @@ def _response(answer: Answer, connection: Connection, dns_s: float | None) -> ht
     )
 
 
-async def _wire(request: httpx.Request, url: EndpointUrl) -> tuple[bytes, bytes]:
-    """Write the request as it goes out: head and body."""
-    stream = request.stream
-    body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else await request.aread()
+def _head(request: httpx.Request, url: EndpointUrl, body: bytes) -> bytes:
     headers = request.headers.raw
     head = request.extensions.get("head")
     if head is None:
         head = request_head(url, headers, request.method)
     else:
         head += _header_lines(headers)
-    return b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body
+    return b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
 
 
 def _header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
