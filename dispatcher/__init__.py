@@ -1,1 +1,1 @@
-"""The sending side: takes events in, delivers, settles. Serves no HTTP. May import schema and signer."""
+"""The sending side: takes events in, delivers, settles; serves no HTTP. Imports schema, signer."""

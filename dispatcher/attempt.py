@@ -6,7 +6,7 @@ nothing: `verdict.py` and `settle.py` do.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -16,8 +16,10 @@ import httpx
 from dispatcher.fault import DeliveryFault, Phases
 from dispatcher.guard import Guard
 from dispatcher.match import Target
+from schema.address import EndpointUrl
 from schema.delivery import Fault, Outcome
 from schema.event import JSON
+from signer.standard import Signer
 
 KEPT_HEADERS: Final = 32  # of an answer, in the log
 KEPT_HEADER_BYTES: Final = 512  # of each value
@@ -54,17 +56,31 @@ class Attempter:
         self, target: Target, message_id: str, payload: bytes, content_type: str
     ) -> Outcome:
         """Send a message to an endpoint once. Never raises for what a receiver does."""
-        if target.fault:
-            kind = Fault.INTERNAL if target.url is not None else Fault.BLOCKED
+        url, signer = target.url, target.signer
+        if url is None or signer is None or target.fault:
+            kind = Fault.INTERNAL if url is not None else Fault.BLOCKED
             return Outcome(fault=kind, detail=target.fault)
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            request = await self._request(target, message_id, payload, content_type)
+            addresses, dns_s = await self._addresses(url)
+            request = httpx.Request(
+                "POST",
+                _SOME_URL,
+                headers=self._headers(signer, message_id, payload, content_type),
+                stream=httpx.ByteStream(payload),
+                extensions={
+                    "url": url,
+                    "addresses": addresses,
+                    "deadline_s": self._timeout_s - (dns_s or 0.0),
+                    "dns_s": dns_s,
+                    "head": target.head,
+                },
+            )
             response = await self._transport.handle_async_request(request)
         except DeliveryFault as fault:
             return _faulted(fault, Fault(fault.kind), loop.time() - started)
-        except Exception as error:  # a fault of ours must not lose a delivery: it is retried
+        except Exception as error:  # noqa: BLE001 a fault of ours must not lose a delivery
             _log.exception("an attempt failed on our side")
             return Outcome(
                 fault=Fault.INTERNAL,
@@ -73,41 +89,23 @@ class Attempter:
             )
         return self._answered(response, loop.time() - started)
 
-    async def _request(
-        self, target: Target, message_id: str, payload: bytes, content_type: str
-    ) -> httpx.Request:
-        assert target.url is not None
+    async def _addresses(self, url: EndpointUrl) -> tuple[tuple[str, ...], float | None]:
+        """Give what may be dialled, and how long resolving took if it had to be done."""
+        known = self._guard.cached(url)
+        if known is not None:
+            return known, None
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        addresses = self._guard.cached(target.url)
-        dns_s = None
-        if addresses is None:
-            addresses = await self._guard.addresses(target.url)
-            dns_s = loop.time() - asked
-        timestamp = int(self._clock().timestamp())
-        return httpx.Request(
-            "POST",
-            _SOME_URL,
-            headers=self._headers(target, message_id, timestamp, payload, content_type),
-            stream=httpx.ByteStream(payload),
-            extensions={
-                "url": target.url,
-                "addresses": addresses,
-                "deadline_s": self._timeout_s - (dns_s or 0.0),
-                "dns_s": dns_s,
-                "head": target.head,
-            },
-        )
+        addresses = await self._guard.addresses(url)
+        return addresses, loop.time() - asked
 
     def _headers(
-        self, target: Target, message_id: str, timestamp: int, payload: bytes, content_type: str
+        self, signer: Signer, message_id: str, payload: bytes, content_type: str
     ) -> list[tuple[bytes, bytes]]:
-        assert target.signer is not None
+        timestamp = int(self._clock().timestamp())
         ident, second = message_id.encode(), b"%d" % timestamp
-        signature = target.signer.sign(message_id, timestamp, payload).encode()
-        headers = [
-            _JSON_TYPE if content_type == JSON else (b"Content-Type", content_type.encode())
-        ]
+        signature = signer.sign(message_id, timestamp, payload).encode()
+        headers = [_JSON_TYPE if content_type == JSON else (b"Content-Type", content_type.encode())]
         for prefix in self._prefixes:
             headers += (
                 (prefix + b"-id", ident),
@@ -117,11 +115,8 @@ class Attempter:
         return headers
 
     def _answered(self, response: httpx.Response, duration_s: float) -> Outcome:
-        extensions: Mapping[str, object] = response.extensions
-        body = extensions["body"]
-        phases = extensions["phases"]
-        assert isinstance(body, bytes)
-        assert isinstance(phases, Phases)
+        extensions = response.extensions
+        body: bytes = extensions["body"]
         raw = response.headers.raw
         named = {name.lower(): value for name, value in raw}
         retry_after = named.get(b"retry-after")
@@ -134,7 +129,7 @@ class Attempter:
             body=body[: self._kept_bytes],
             truncated=bool(extensions["truncated"]) or len(body) > self._kept_bytes,
             headers=_kept(raw) if failed else (),
-            phases_ms=_phases_ms(phases),
+            phases_ms=_phases_ms(extensions["phases"]),
             duration_ms=_ms(duration_s),
             address=str(extensions["address"]),
             reused=bool(extensions["reused"]),

@@ -1,22 +1,17 @@
-"""One connection to one checked address: opened, judged, used for one exchange at a time.
+"""One connection to one checked address, used for one exchange at a time.
 
-Durations are seconds; `deadline_at` is in the loop's own time. An exchange costs no task and one
-timer. A connection that is not in order after an exchange closes itself, so whoever holds one only
-asks `is_open`.
+Durations are seconds; `deadline_at` is in the loop's own time. An exchange costs no task and rarely
+a timer. A connection that is not in order after an exchange closes itself, so whoever holds one
+only asks `is_open`. Certificates are verified; revocation lists are not fetched.
 """
 
 import asyncio
-import os
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from ipaddress import ip_address
 from time import monotonic
 from typing import cast
 
 from dispatcher.answer import Answer, AnswerReader, Bounds
-from dispatcher.fault import Blocked, DeliveryFault, Phases
-from schema.address import EndpointUrl, classify
+from dispatcher.fault import DeliveryFault, Phases
 
 Origin = tuple[str, str, int]  # scheme, host, port
 
@@ -32,10 +27,6 @@ _CERTIFICATE_FAULTS = {
     62: "the certificate is for another name",
     64: "the certificate is for another address",
 }
-
-
-# Faults of one address that say nothing about the others.
-_TRY_NEXT = ("connect", "connect_refused", "reset")
 
 
 class Stale(Exception):
@@ -57,6 +48,7 @@ class Connection(asyncio.Protocol):
         self.origin = origin
         self.address = address
         self.opened_at = monotonic()
+        self.fit_until = 0.0  # while it waits, by the pool's limits
         self.connect_s: float | None = None
         self.tls_s: float | None = None
         self.tls_version: str | None = None
@@ -177,7 +169,7 @@ class Connection(asyncio.Protocol):
         elif self.is_reused and not self._reader.fed_bytes:
             waiter.set_exception(Stale())
         elif exc is not None:
-            waiter.set_exception(_broken())
+            waiter.set_exception(broken())
         elif not self._reader.fed_bytes:
             waiter.set_exception(DeliveryFault("no_response", "closed without an answer"))
         else:
@@ -187,7 +179,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and self.is_open:
             self._transport.writelines(wire)
         elif self._waiter is not None:  # it died while nobody looked
-            self._waiter.set_exception(Stale() if self.is_reused else _broken())
+            self._waiter.set_exception(Stale() if self.is_reused else broken())
 
     def _finish(self, waiter: asyncio.Future[Answer], answer: Answer, now: float) -> None:
         self.body_s = now - self._first_byte_at
@@ -230,71 +222,8 @@ class Connection(asyncio.Protocol):
         self.abort()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialler:
-    """Opens connections, and lets none through that reached a peer it must not."""
-
-    permits: Callable[[str], bool]  # asked about the address of every peer
-    tls: ssl.SSLContext
-    bounds: Bounds
-
-    async def open(self, url: EndpointUrl, addresses: Sequence[str], until: float) -> Connection:
-        """Try the addresses in turn; each may take its share of what time is left.
-
-        Raises:
-            DeliveryFault: None could be reached, or one that was is not who it should be.
-        """
-        loop = asyncio.get_running_loop()
-        fault = DeliveryFault("dns", "the name has no address")
-        for tried, address in enumerate(addresses):
-            now = loop.time()
-            share_s = (until - now) / (len(addresses) - tried)
-            try:
-                async with asyncio.timeout_at(now + share_s):
-                    return await self._open_one(url, address)
-            except TimeoutError:
-                fault = DeliveryFault("timeout", "no connection before the deadline")
-                fault.address = address
-            except DeliveryFault as error:
-                if error.kind not in _TRY_NEXT:
-                    raise
-                fault = error
-        raise fault
-
-    async def _open_one(self, url: EndpointUrl, address: str) -> Connection:
-        origin = (url.scheme, url.host, url.port)
-        connection = Connection(origin=origin, address=address, bounds=self.bounds)
-        try:
-            await self._connect(connection, url.port)
-            if url.scheme == "https":
-                await connection.secure(self.tls, url.host)
-        except DeliveryFault as fault:
-            fault.address = address
-            fault.phases = Phases(connect_s=connection.connect_s, tls_s=connection.tls_s)
-            connection.abort()
-            raise
-        except BaseException:
-            connection.abort()
-            raise
-        return connection
-
-    async def _connect(self, connection: Connection, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.create_connection(lambda: connection, connection.address, port)
-        except ConnectionRefusedError:
-            raise DeliveryFault("connect_refused", "nobody listens on the port") from None
-        except ConnectionResetError:
-            raise _broken() from None
-        except OSError as error:
-            reason = os.strerror(error.errno).lower() if error.errno else "unreachable"
-            raise DeliveryFault("connect", f"no connection: {reason}") from None
-        peer = connection.peer()
-        if not self.permits(peer):
-            raise Blocked(classify(ip_address(peer)) or "refused")
-
-
-def _broken() -> DeliveryFault:
+def broken() -> DeliveryFault:
+    """Return the fault of a connection that was reset."""
     return DeliveryFault("reset", "the receiver broke the connection")
 
 

@@ -9,11 +9,12 @@ import asyncio
 import json
 import logging
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import nats.errors
@@ -34,10 +35,18 @@ from schema.store.pool import reachable
 from schema.store.shard import Claim
 
 HELPING: Final = 64  # events of one shard per round
+BATCH_BYTES: Final = 8 * 1_048_576  # of payload per statement, or one event
+PULLED_BYTES: Final = 64 * 1_048_576  # about what may wait for the statement, all shards together
 _API_TIMEOUT_S: Final = 5.0
 _PAUSE_S: Final = 0.5  # between tries while Postgres or NATS is away
 _LOOK_S: Final = 1.0  # how often sources are looked after when nothing comes
 _AT_ONCE: Final = 16  # consumers made at the same time
+# What a row can be refused for; whatever else Postgres says is not the event's fault.
+_REFUSALS: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
 _log = logging.getLogger(__name__)
 
 
@@ -105,7 +114,6 @@ class Intake:
         self._some = asyncio.Event()
         self._tending = asyncio.Event()
         self._working = asyncio.Lock()
-        self._stream_at: datetime | None = None
         self._reconnects = -1
 
     def add(self, claims: Iterable[Claim]) -> None:
@@ -120,7 +128,7 @@ class Intake:
         self._tending.set()
 
     async def remove(self, shards: Iterable[int]) -> None:
-        """End with shards; what was pulled and not taken stays on the stream for their next owner."""
+        """End with shards; what was pulled and not taken is left to their next owner."""
         self._lose(shards)
         async with self._working:
             pass  # a batch under way may hold events of theirs
@@ -131,9 +139,13 @@ class Intake:
 
     async def run(self) -> None:
         """Take events in, for ever."""
-        subscription = await self._bus.subscribe(f"{self._inbox}.*", cb=self._receive)
-        subscription.pending_msgs_limit = 0  # bounded by what we ask for
-        subscription.pending_bytes_limit = 0
+        _read_any_subject(self._bus)
+        await self._bus.subscribe(
+            f"{self._inbox}.*",
+            cb=self._receive,
+            pending_msgs_limit=0,  # bounded by what we ask for
+            pending_bytes_limit=0,
+        )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tend(), name="intake-tend")
             group.create_task(self._work(), name="intake-work")
@@ -187,22 +199,25 @@ class Intake:
             await self._look_at_stream(broken)
             for start in range(0, len(broken), _AT_ONCE):
                 await asyncio.gather(*map(self._begin, broken[start : start + _AT_ONCE]))
+        each_bytes = PULLED_BYTES // max(len(self._sources), 1)
         for source in list(self._sources.values()):
-            if source.wants(now):
-                await self._pull(source, now)
+            number = source.wants(each_bytes)
+            if number:
+                await self._pull(source, number, now)
 
     async def _look_at_stream(self, sources: Sequence[Source]) -> None:
         """Learn which stream it is; one that was made anew, or lost its end, counts anew."""
         info = await self._api(f"STREAM.INFO.{self._config.stream}", b"")
-        self._stream_at = datetime.fromisoformat(info["created"])
+        stream_at = datetime.fromisoformat(info["created"])
         last = info["state"]["last_seq"]
-        for source in sources:
-            other = source.stream_at is not None and source.stream_at != self._stream_at
-            if other or source.position > last:
-                _log.warning("shard %d begins anew: the stream is another", source.shard)
-                source.position = source.handed = 0 if other else last
-                source.buffer.clear()
-            source.stream_at = self._stream_at
+        if all(source.follows(stream_at, last) for source in sources):
+            return
+        async with self._working:  # what a batch under way holds is of the former stream
+            for source in sources:
+                if not source.follows(stream_at, last):
+                    if source.stream_at is not None:
+                        _log.warning("shard %d begins anew: the stream is another", source.shard)
+                    source.restart(stream_at, last)
 
     async def _begin(self, source: Source) -> None:
         self._by_consumer.pop(source.consumer, None)
@@ -210,17 +225,19 @@ class Intake:
         stream = self._config.stream
         body = consumer_request(stream, name, source)
         await self._api(f"CONSUMER.CREATE.{stream}.{name}", body)
-        source.begin(name)
-        self._by_consumer[name] = source
+        if self._sources.get(source.shard) is source:  # not lost meanwhile
+            source.begin(name)
+            self._by_consumer[name] = source
 
-    async def _pull(self, source: Source, now: float) -> None:
+    async def _pull(self, source: Source, number: int, now: float) -> None:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._config.stream}.{source.consumer}"
-        await self._bus.publish(subject, pull_request(), reply=f"{self._inbox}.{source.consumer}")
-        source.asked(now)
+        reply = f"{self._inbox}.{source.consumer}"
+        await self._bus.publish(subject, pull_request(number), reply=reply)
+        source.asked(number, now)
 
-    async def _api(self, call: str, body: bytes) -> dict[str, object]:
+    async def _api(self, call: str, body: bytes) -> dict[str, Any]:
         reply = await self._bus.request(f"$JS.API.{call}", body, timeout=_API_TIMEOUT_S)
-        answer = json.loads(reply.data)
+        answer: dict[str, Any] = json.loads(reply.data)
         if "error" in answer:
             raise _StreamFault(f"{call}: {answer['error'].get('description')}")
         return answer
@@ -238,17 +255,20 @@ class Intake:
 
     def _gather(self) -> list[tuple[Source, Event]]:
         """Take helpings from all sources in turn, until a batch is full or nothing is left."""
-        batch: list[tuple[Source, Event]] = []
-        hungry = [source for source in self._sources.values() if source.buffer]
-        while hungry and len(batch) < self._config.intake_batch:
-            for source in hungry:
-                for _ in range(min(HELPING, len(source.buffer))):
-                    batch.append((source, source.hand_on()))
-            hungry = [source for source in hungry if source.buffer]
+        batch = list[tuple[Source, Event]]()
+        room, room_bytes = self._config.intake_batch, BATCH_BYTES
+        hungry = deque(source for source in self._sources.values() if source.buffer)
+        while hungry and room > 0 and room_bytes > 0:
+            source = hungry.popleft()
+            helping = source.hand_on(min(HELPING, room), room_bytes)
+            batch += [(source, event) for event in helping]
+            room -= len(helping)
+            room_bytes -= sum(len(event.body) for event in helping)
+            if source.buffer:
+                hungry.append(source)
+            # Who was served stands last the next time.
+            self._sources[source.shard] = self._sources.pop(source.shard)
         self._tending.set()
-        # The one that stood first stands last the next time.
-        for shard in list(self._sources)[:1]:
-            self._sources[shard] = self._sources.pop(shard)
         return batch
 
     async def _take(self, batch: Sequence[tuple[Source, Event]]) -> None:
@@ -256,27 +276,25 @@ class Intake:
 
         What Postgres refuses is looked for by halves and rejected alone: it blocks nobody.
         """
-        while True:
+        refusal: Rejection | None = None
+        while batch:
             try:
                 async with reachable():
-                    await self._take_once(await self._read(batch), batch)
-                return
+                    await self._take_once(await self._read(batch, refusal), batch)
+                batch = ()
             except Unavailable as error:
                 _log.warning("intake waits: %s", error.__cause__)
                 await asyncio.sleep(_PAUSE_S)
-            except asyncpg.PostgresError as error:
-                _log.exception("Postgres refuses a batch of %d", len(batch))
-                if len(batch) == 1:
-                    await self._reject(batch[0], str(error))
-                    return
-                await self._take(batch[: len(batch) // 2])
-                batch = batch[len(batch) // 2 :]
-
-    async def _reject(self, only: tuple[Source, Event], detail: str) -> None:
-        source, event = only
-        refusal = Rejection(reason="not_storable", detail=detail)
-        read = _Read(source=source.shard, event=event, draft=refusal)
-        await self._take_once([read], [only])
+            except _REFUSALS as error:
+                _log.warning("Postgres refuses a batch of %d: %s", len(batch), error)
+                if refusal is not None:
+                    raise
+                half = len(batch) // 2
+                if half:
+                    await self._take(batch[:half])
+                    batch = batch[half:]
+                else:
+                    refusal = Rejection(reason="not_storable", detail=str(error))
 
     async def _take_once(
         self, reads: Sequence[_Read], batch: Sequence[tuple[Source, Event]]
@@ -288,29 +306,38 @@ class Intake:
             else:
                 number, taken = self._fan_out(taking, read.source, read.draft, read.tenant)
                 messages.append((number, taken))
-        positions = {source.shard: (source.epoch, event.sequence) for source, event in batch}
-        assert self._stream_at is not None
-        async with self._pool.acquire() as link:
-            fenced, repeated = await store.take(
-                link, self._config.name, positions, taking, stream_at=self._stream_at
+        positions = {
+            source.shard: store.Position(
+                epoch=source.epoch, sequence=event.sequence, stream_at=source.stream_at
             )
+            for source, event in batch
+        }
+        async with self._pool.acquire() as link:
+            fenced, repeated = await store.take(link, self._config.name, positions, taking)
         for source, event in batch:
             source.position = event.sequence
         self._lose({shard for shard in positions if shard not in fenced})
-        await self._report(reads, messages, fenced, repeated)
+        await self._report(reads, messages, repeated)
 
-    async def _read(self, batch: Sequence[tuple[Source, Event]]) -> list[_Read]:
+    async def _read(
+        self, batch: Sequence[tuple[Source, Event]], refusal: Rejection | None
+    ) -> list[_Read]:
+        """Read events with the apps that they are for; `refusal` is known of the only one."""
+        if refusal is not None:
+            return [_Read(source=s.shard, event=e, draft=refusal) for s, e in batch]
         await self._sync()
         most = self._config.max_payload_bytes
         reads = [(source, event, read_event(event, max_bytes=most)) for source, event in batch]
-        drafts = [draft for _, _, draft in reads if isinstance(draft, Draft)]
-        await self._directory.learn(drafts, self._clock())
+        keys = {(d.environment, d.app) for _, _, d in reads if isinstance(d, Draft)}
+        tenants = await self._directory.find(keys, self._clock())
         return [
             _Read(
                 source=source.shard,
                 event=event,
                 draft=draft,
-                tenant=self._directory.find(draft) if isinstance(draft, Draft) else None,
+                tenant=tenants.get((draft.environment, draft.app))
+                if isinstance(draft, Draft)
+                else None,
             )
             for source, event, draft in reads
         ]
@@ -333,7 +360,6 @@ class Intake:
         self,
         reads: Sequence[_Read],
         messages: Sequence[tuple[int, Taken]],
-        fenced: set[int],
         repeated: set[int],
     ) -> None:
         """Tell of what was stored, ring for others, and explain what was not stored."""
@@ -377,7 +403,7 @@ def _rejected(read: _Read) -> RejectedEvent:
         id=ids.derived_id(ids.REJECTED_EVENT, event.at, f"{event.sequence}".encode()),
         environment_id=None,
         app=_storable(event.headers.get(APP) or "".join(app)),
-        subject=event.subject,
+        subject=_storable(event.subject),
         headers={_storable(name): _storable(value) for name, value in event.headers.items()},
         body=event.body,
         reason=draft.reason,
@@ -385,6 +411,16 @@ def _rejected(read: _Read) -> RejectedEvent:
         sequence=event.sequence,
         created_at=event.at,
     )
+
+
+def _read_any_subject(bus: Client) -> None:
+    """Have a client read subjects that are not UTF-8: nats-py stops reading for good at one."""
+    build: Callable[..., Any] = bus._build_message  # noqa: SLF001
+
+    def build_any(sid: int, subject: bytes, *rest: object) -> object:
+        return build(sid, subject.decode("utf-8", "replace").encode(), *rest)
+
+    bus._build_message = build_any  # type: ignore[assignment]  # noqa: SLF001
 
 
 def _storable(text: str) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from dispatcher.match import Target, Tenant
-from dispatcher.pace import WINDOW_S, Pace, repaced
+from dispatcher.pace import WINDOW_S, Pace, Send, repaced
 from schema.delivery import Reason, State
 from schema.endpoint import EndpointState
 
@@ -37,6 +37,7 @@ class Owed:
     due_at: datetime
     was_delivered: bool = False
     reason: Reason | None = None  # set when it is to be given up without an attempt
+    send: Send | None = None  # of the attempt under way
 
     @property
     def state(self) -> State:
@@ -75,6 +76,7 @@ class Lane:
     cap: int
     look_at: float = NEVER
     refilling: bool = False
+    released: set[str] = field(default_factory=set)  # let go of during a refill
     hold_until: float = 0.0  # a Retry-After that goes for the whole endpoint
     queued: bool = False  # stands in its app's `ready`
     turns: int = 0
@@ -126,6 +128,8 @@ class Lane:
     def let_go(self, owed: Owed) -> None:
         """Forget a delivery that is settled, or whose place is Postgres again."""
         self.held.discard(owed.message_id)
+        if self.refilling:
+            self.released.add(owed.message_id)
         self.bytes -= len(owed.payload or b"")
 
     def succeeded(self, most: int) -> None:
@@ -165,7 +169,7 @@ class Lanes:
         self._owned_since.setdefault(shard, now)
 
     def close_shard(self, shard: int) -> list[Lane]:
-        """Own a shard no more: drop and give its lanes. What is in flight settles, or is refused."""
+        """Own a shard no more; give its lanes. What is in flight settles, or is refused."""
         closed = self._by_shard.pop(shard, {})
         self._owned_since.pop(shard, None)
         for key, lane in closed.items():
@@ -239,8 +243,10 @@ class Lanes:
 
     def room(self, lane: Lane) -> int:
         """How many deliveries a refill may bring."""
-        if lane.paused or (self.bytes >= self._held_bytes and lane.waiting):
+        if lane.paused:
             return 0
+        if self.bytes >= self._held_bytes:
+            return 0 if lane.waiting else 1
         return max(self._depth - len(lane.backlog), 0)
 
     def add_backlog(self, lane: Lane, owed: Owed) -> None:

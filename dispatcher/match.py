@@ -6,10 +6,19 @@ committed before it, so an endpoint counts for the first event published after i
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import httpx
 
@@ -18,18 +27,20 @@ from dispatcher.transport import request_head
 from schema import ids
 from schema.address import EndpointUrl, UrlFault, check_url
 from schema.endpoint import EndpointState, secret_context
-from schema.event import Draft
 from schema.retry import RetryPolicy
 from schema.store import directory as store
 from schema.store.link import Pool
-from signer import secret
 from signer.errors import SignerError
+from signer.secret import SecretKind, SigningSecret
 from signer.standard import Signer
 from signer.vault import Vault
 
 MAX_APPS: Final = 20_000  # in memory; the oldest goes first
 OWN_HEADERS: Final = ((b"User-Agent", b"Hookline/0.1"), (b"Accept", b"*/*"))
 MAX_UNKNOWN: Final = 10_000
+APPS_PER_READ: Final = 500
+# What an event names: an environment (None is the app's own, or the default one); an app id or uid.
+AppKey: TypeAlias = tuple[str | None, str]
 _T = TypeVar("_T")
 
 
@@ -82,6 +93,18 @@ class Tenant:
     targets: dict[str, Target] = field(default_factory=dict)
 
 
+class _Watch:
+    """What changed while something was read."""
+
+    def __init__(self) -> None:
+        self.apps: set[str] = set()
+        self.any = False
+        self.all = False
+
+    def touched(self, app_id: str) -> bool:
+        return self.all or app_id in self.apps
+
+
 class Directory:
     """Apps by id and by uid, in memory."""
 
@@ -92,79 +115,74 @@ class Directory:
         self._config = config
         self._shards = shards
         self._tenants: dict[str, Tenant] = {}
-        self._by_uid: dict[tuple[str | None, str], str] = {}
-        self._unknown: set[tuple[str | None, str]] = set()
-        self._changes = 0
+        self._by_uid: dict[AppKey, str] = {}
+        self._uids_of: dict[str, set[AppKey]] = {}
+        self._unknown: set[AppKey] = set()
+        self._watches: list[_Watch] = []
 
     def tenant(self, app_id: str) -> Tenant | None:
         """Give an app, if it is in memory."""
         return self._tenants.get(app_id)
 
-    def find(self, draft: Draft) -> Tenant | None:
-        """Give the app that an event is for, if it is in memory."""
-        app_id: str | None = draft.app
-        if not ids.is_id(ids.APP, draft.app):
-            app_id = self._by_uid.get((draft.environment, draft.app))
-        tenant = self._tenants.get(app_id) if app_id is not None else None
-        if tenant is None or draft.environment in (None, tenant.environment_id):
-            return tenant
-        return None
+    async def find(self, keys: AbstractSet[AppKey], now: datetime) -> dict[AppKey, Tenant]:
+        """Give the apps that events name, those that exist; what is not in memory is read.
 
-    async def learn(self, drafts: Iterable[Draft], now: datetime) -> None:
-        """Bring the apps of these events into memory, those that exist."""
-        missing = {(d.environment, d.app) for d in drafts if self.find(d) is None} - self._unknown
-        if not missing:
-            return
-        uids = [key for key in missing if not ids.is_id(ids.APP, key[1])]
-        app_ids = {app for _, app in missing if ids.is_id(ids.APP, app)}
-        changes = self._changes
-        if uids:
-            async with self._pool.acquire() as link:
-                found = await store.ids_by_uid(link, uids)
-            self._by_uid.update(found)
-            app_ids.update(found.values())
-        known = await self.load(app_ids, now)
-        if changes != self._changes:
-            return
-        unknown = {key for key in missing if self._by_uid.get(key, key[1]) not in known}
-        if len(self._unknown) + len(unknown) > MAX_UNKNOWN:
-            self._unknown.clear()
-        self._unknown |= unknown
+        What is given is as it was at the call, or newer.
+        """
+        found = {key: tenant for key in keys if (tenant := self._remembered(key)) is not None}
+        missing = keys - found.keys() - self._unknown
+        if missing:
+            with self._watching() as watch:
+                uids = await self._ids_by_uid([key for key in missing if not _names_id(key)])
+                app_ids = {app for _, app in filter(_names_id, missing)} | set(uids.values())
+                tenants = await self.load(app_ids, now)
+            for key in missing:
+                tenant = tenants.get(uids.get(key, key[1]))
+                if tenant is not None and key[0] in (None, tenant.environment_id):
+                    found[key] = tenant
+            self._remember(uids, missing - found.keys(), watch)
+        return found
 
-    async def load(self, app_ids: Iterable[str], now: datetime) -> dict[str, Tenant]:
-        """Read apps anew; give those that exist."""
-        wanted = list(app_ids)
-        while wanted:
-            changes = self._changes
-            async with self._pool.acquire() as link:
-                rows = await store.apps(link, wanted, now)
-            if changes != self._changes:
-                continue  # something changed while we read: what we hold may be older than that
+    async def load(self, app_ids: Collection[str], now: datetime) -> dict[str, Tenant]:
+        """Read apps anew; give those that exist. What changes meanwhile is not kept in memory."""
+        wanted, loaded = list(app_ids), dict[str, Tenant]()
+        for start in range(0, len(wanted), APPS_PER_READ):
+            some = wanted[start : start + APPS_PER_READ]
+            with self._watching() as watch:
+                async with self._pool.acquire() as link:
+                    rows = await store.apps(link, some, now)
             tenants = {row.id: self._tenant(row) for row in rows}
-            for app_id in wanted:
+            for app_id in some:
                 self._tenants.pop(app_id, None)
-            self._tenants.update(tenants)
-            self._forget_some()
-            return tenants
-        return {}
+            self._tenants.update({i: t for i, t in tenants.items() if not watch.touched(i)})
+            loaded |= tenants
+        self._forget_some()
+        return loaded
 
     def changed(self, table: str, key: str) -> set[str]:
-        """Forget what a notification is about; give the ids of the apps that were in memory."""
+        """Forget what a notification is about; give the ids of the apps that it may concern."""
         if table in ("api_key", "event_type"):
             return set()
-        self._changes += 1
         self._unknown.clear()
-        if table == "environment":
-            apps = {t.id for t in self._tenants.values() if t.environment_id == key}
-        else:
-            apps = {key}
-        return self._forget(apps)
+        whole = table == "environment"
+        apps = {t.id for t in self._tenants.values() if t.environment_id == key} if whole else {key}
+        for watch in self._watches:
+            watch.any = True
+            watch.all |= whole
+            watch.apps |= apps
+        self._forget(apps)
+        return apps
 
     def forget_all(self) -> set[str]:
         """Forget everything: notifications may have been missed."""
-        self._changes += 1
         self._unknown.clear()
-        return self._forget(set(self._tenants))
+        for watch in self._watches:
+            watch.any = watch.all = True
+        apps = set(self._tenants)
+        self._tenants.clear()
+        self._by_uid.clear()
+        self._uids_of.clear()
+        return apps
 
     def expired(self, now: datetime) -> list[str]:
         """Give the apps of which a secret that still signs has expired."""
@@ -175,15 +193,51 @@ class Directory:
             if target.stale_at is not None and target.stale_at <= now
         ]
 
-    def _forget(self, apps: set[str]) -> set[str]:
+    @contextmanager
+    def _watching(self) -> Iterator[_Watch]:
+        watch = _Watch()
+        self._watches.append(watch)
+        try:
+            yield watch
+        finally:
+            self._watches.remove(watch)
+
+    def _remembered(self, key: AppKey) -> Tenant | None:
+        environment, app = key
+        app_id = app if _names_id(key) else self._by_uid.get(key, "")
+        tenant = self._tenants.get(app_id)
+        if tenant is None or environment in (None, tenant.environment_id):
+            return tenant
+        return None
+
+    def _remember(
+        self, uids: Mapping[AppKey, str], unknown: AbstractSet[AppKey], watch: _Watch
+    ) -> None:
+        for key, app_id in uids.items():
+            if not watch.touched(app_id):
+                self._by_uid[key] = app_id
+                self._uids_of.setdefault(app_id, set()).add(key)
+        if watch.any:
+            return  # one of them may exist by now
+        if len(self._unknown) + len(unknown) > MAX_UNKNOWN:
+            self._unknown.clear()
+        self._unknown |= unknown
+
+    async def _ids_by_uid(self, keys: Sequence[AppKey]) -> dict[AppKey, str]:
+        if not keys:
+            return {}
+        async with self._pool.acquire() as link:
+            return await store.ids_by_uid(link, keys)
+
+    def _forget(self, apps: Iterable[str]) -> None:
         for app_id in apps:
             self._tenants.pop(app_id, None)
-        self._by_uid = {k: a for k, a in self._by_uid.items() if a not in apps}
-        return apps
+            for key in self._uids_of.pop(app_id, ()):
+                self._by_uid.pop(key, None)
 
     def _forget_some(self) -> None:
         while len(self._tenants) > MAX_APPS:
-            del self._tenants[next(iter(self._tenants))]
+            self._forget([next(iter(self._tenants))])
 
     def _tenant(self, row: store.AppRow) -> Tenant:
         shard = ids.shard_of(row.id, self._shards)
@@ -215,7 +269,9 @@ class Directory:
             throttle_rate=row.throttle_rate,
             ordered=row.ordered,
             fault="; ".join(faults),
-            stale_at=min((at for _, at in row.secrets if at is not None), default=None),
+            stale_at=min(
+                (s.expires_at for s in row.secrets if s.expires_at is not None), default=None
+            ),
         )
 
     def _head(self, row: store.EndpointRow, url: EndpointUrl | None, context: bytes) -> bytes:
@@ -228,8 +284,19 @@ class Directory:
         return request_head(url, headers)
 
     def _signer(self, row: store.EndpointRow, context: bytes) -> Signer:
-        texts = [self._vault.open(sealed, context=context).decode() for sealed, _ in row.secrets]
-        return Signer([secret.parse(text) for text in texts])
+        return Signer(
+            [
+                SigningSecret(
+                    kind=SecretKind(sealed.kind),
+                    key=self._vault.open(sealed.sealed, context=context),
+                )
+                for sealed in row.secrets
+            ]
+        )
+
+
+def _names_id(key: AppKey) -> bool:
+    return ids.is_id(ids.APP, key[1])
 
 
 def _attempted(make: Callable[[], _T], faults: list[str]) -> _T | None:

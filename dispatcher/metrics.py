@@ -5,6 +5,7 @@ The table in docs/metrics.md is compared with this file by a test.
 
 from collections import Counter as Tally
 from collections.abc import Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -19,14 +20,18 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register everything."""
         self.taken = Counter(
-            "hookline_events_taken", "Events read from the stream, by what came of them.",
-            ["result"], registry=registry,
+            "hookline_events_taken",
+            "Events read from the stream, by what came of them.",
+            ["result"],
+            registry=registry,
         )
         self.attempts = Counter(
             "hookline_attempts", "HTTP attempts, by verdict.", ["verdict"], registry=registry
         )
         self.deliveries = Counter(
-            "hookline_deliveries_settled", "Deliveries settled, by state.", ["state"],
+            "hookline_deliveries_settled",
+            "Deliveries settled, by state.",
+            ["state"],
             registry=registry,
         )
         self.refused = Counter(
@@ -37,25 +42,33 @@ class Metrics:
         self.first_attempt = Histogram(
             "hookline_first_attempt_seconds",
             "From accepting an event to the start of a first attempt.",
-            buckets=LATENCY_BUCKETS_S, registry=registry,
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
         )
         self.lateness = Histogram(
-            "hookline_retry_lateness_seconds", "How long after its due time a retry began.",
-            buckets=LATENCY_BUCKETS_S, registry=registry,
+            "hookline_retry_lateness_seconds",
+            "How long after its due time a retry began.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
         )
         self.duration = Histogram(
-            "hookline_attempt_seconds", "How long attempts took.",
-            buckets=LATENCY_BUCKETS_S, registry=registry,
+            "hookline_attempt_seconds",
+            "How long attempts took.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
         )
         self.batch = Histogram(
-            "hookline_batch_size", "Rows per statement.", ["part"],
-            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000), registry=registry,
+            "hookline_batch_size",
+            "Rows per statement.",
+            ["part"],
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+            registry=registry,
         )
-        gauge = {"registry": registry, "multiprocess_mode": "livesum"}
-        self.in_flight = Gauge("hookline_in_flight", "Attempts under way.", **gauge)
-        self.held = Gauge("hookline_held_bytes", "Payload bytes in lanes.", **gauge)
-        self.lanes = Gauge("hookline_lanes", "Lanes in memory.", **gauge)
-        self.shards = Gauge("hookline_shards_owned", "Shards owned.", **gauge)
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        self.in_flight = gauge("hookline_in_flight", "Attempts under way.")
+        self.held = gauge("hookline_held_bytes", "Payload bytes in lanes.")
+        self.lanes = gauge("hookline_lanes", "Lanes in memory.")
+        self.shards = gauge("hookline_shards_owned", "Shards owned.")
 
     def settled(self, settlements: Sequence[Settlement], *, refused: int) -> None:
         """Count a batch that was written."""

@@ -5,7 +5,6 @@ Durations are seconds of the monotonic clock.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 from time import monotonic
@@ -29,74 +28,79 @@ class Pool:
 
     def __init__(self, limits: PoolLimits) -> None:
         self._limits = limits
-        self._by_origin: dict[Origin, list[Connection]] = {}
-        self._idle_since: OrderedDict[Connection, float] = OrderedDict()  # the longest idle first
+        self._waiting: dict[Origin, list[Connection]] = {}  # each list: the longest idle first
+        self._count = 0
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._idle_since)
+        return self._count
 
     def take(self, origin: Origin, addresses: Collection[str]) -> Connection | None:
-        """Hand out a connection to one of `addresses`, or None."""
+        """Hand out a connection to one of `addresses`, or None; it may have died a moment ago."""
+        waiting = self._waiting.get(origin)
+        if not waiting:
+            return None
         now = monotonic()
-        for connection in reversed(self._by_origin.get(origin, ())):
-            if connection.address in addresses and self._is_fit(connection, now):
-                self.forget(connection)
+        for position in range(len(waiting) - 1, -1, -1):
+            connection = waiting[position]
+            if connection.address in addresses and now < connection.fit_until:
+                del waiting[position]
+                self._count -= 1
                 return connection
         return None
 
     def give(self, connection: Connection) -> None:
         """Keep a connection whose exchange is over, or close it."""
-        limits = self._limits
-        if not self._is_fit(connection, now := monotonic()):
+        if not connection.is_open:
+            return
+        limits, now = self._limits, monotonic()
+        waiting = self._waiting.setdefault(connection.origin, [])
+        connection.fit_until = min(now + limits.idle_s, connection.opened_at + limits.max_age_s)
+        if now >= connection.fit_until or len(waiting) >= limits.per_origin:
             connection.abort()
             return
-        if len(self._by_origin.get(connection.origin, ())) >= limits.per_origin:
-            connection.abort()
-            return
-        if len(self._idle_since) >= limits.total:
-            self._close(next(iter(self._idle_since)))
-        self._by_origin.setdefault(connection.origin, []).append(connection)
-        self._idle_since[connection] = now
+        waiting.append(connection)
+        self._count += 1
+        if self._count > limits.total:
+            self._make_room()
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(limits.sweep_s, self._sweep)
 
     def forget(self, connection: Connection) -> None:
-        """Let go of a connection that was taken or has closed; not having it is no fault."""
-        if self._idle_since.pop(connection, None) is None:
-            return
-        waiting = self._by_origin[connection.origin]
-        waiting.remove(connection)
-        if not waiting:
-            del self._by_origin[connection.origin]
+        """Let go of a connection that has closed; not having it is no fault."""
+        waiting = self._waiting.get(connection.origin, [])
+        if connection in waiting:
+            waiting.remove(connection)
+            self._count -= 1
 
     def close(self) -> None:
         """Close every connection that waits."""
-        for connection in list(self._idle_since):
-            self._close(connection)
+        for connection in self._all():
+            self._drop(connection)
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
 
-    def _is_fit(self, connection: Connection, now: float) -> bool:
-        limits = self._limits
-        idle_since = self._idle_since.get(connection, now)
-        return (
-            connection.is_open
-            and now - idle_since < limits.idle_s
-            and now - connection.opened_at < limits.max_age_s
-        )
+    def _make_room(self) -> None:
+        """Close those that have waited longest: some at once, so that looking for them is rare."""
+        oldest_first = sorted(self._all(), key=lambda connection: connection.fit_until)
+        for connection in oldest_first[: self._limits.total // 16 + 1]:
+            self._drop(connection)
 
     def _sweep(self) -> None:
         """Close what has waited too long, and look again while anything waits."""
-        self._sweeper = None
         now = monotonic()
-        for connection in list(self._idle_since):
-            if not self._is_fit(connection, now):
-                self._close(connection)
-        if self._idle_since:
+        for connection in self._all():
+            if now >= connection.fit_until:
+                self._drop(connection)
+        self._waiting = {origin: waiting for origin, waiting in self._waiting.items() if waiting}
+        self._sweeper = None
+        if self._count:
             self._sweeper = asyncio.get_running_loop().call_later(self._limits.sweep_s, self._sweep)
 
-    def _close(self, connection: Connection) -> None:
+    def _all(self) -> list[Connection]:
+        return [connection for waiting in self._waiting.values() for connection in waiting]
+
+    def _drop(self, connection: Connection) -> None:
         self.forget(connection)
         connection.abort()

@@ -1,8 +1,8 @@
 """Brings what is due back from Postgres into lanes, many lanes in one statement.
 
 Every lane that has something due says when (`look_at`); a heap of those times is all that retries,
-spilled deliveries and wakes cost while they wait. Times are seconds of the loop's clock; what is due
-is judged by the wall clock that also wrote `due_at`, so nothing is early.
+spilled deliveries and wakes cost while they wait. Times are seconds of the loop's clock; what is
+due is judged by the wall clock that also wrote `due_at`, so nothing is early.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from dispatcher.lane import NEVER, Lane, Lanes, Owed
 from schema.delivery import Reason
 from schema.errors import Unavailable
 from schema.store import lane as store
-from schema.store.link import Pool
+from schema.store.link import Link, Pool
 from schema.store.pool import reachable
 
 LANES: Final = 64  # per statement
@@ -118,13 +118,14 @@ class Refill:
         try:
             await self._read(lanes)
         except BaseException:
-            for lane in lanes:
-                lane.refilling = False
             for lane, at in zip(lanes, looked_at, strict=True):
                 self.look(lane, at)
             raise
+        finally:
+            for lane in lanes:
+                lane.refilling = False
+                lane.released.clear()
         for lane in lanes:
-            lane.refilling = False
             self._on_refilled(lane)
 
     async def _read(self, lanes: Sequence[Lane]) -> None:
@@ -157,7 +158,7 @@ class Refill:
             lane = lanes[row.number]
             if not row.is_due:
                 self.look_when_due(lane, row.due_at)
-            elif row.message_id in lane.held:
+            elif _was_held(lane, row.message_id):
                 continue
             elif left[row.number]:
                 left[row.number] -= 1
@@ -169,7 +170,7 @@ class Refill:
         return wanted, spilled
 
     async def _messages(
-        self, link: store.Link, lanes: Sequence[Lane], wanted: Sequence[store.DueRow]
+        self, link: Link, lanes: Sequence[Lane], wanted: Sequence[store.DueRow]
     ) -> list[store.MessageRow]:
         if not wanted:
             return []
@@ -177,7 +178,8 @@ class Refill:
         return await store.messages(link, keys, most_bytes=READ_BYTES)
 
     def _add(self, lane: Lane, row: store.DueRow, message: store.MessageRow) -> None:
-        if row.message_id in lane.held or self._lanes.get(lane.app_id, lane.endpoint_id) is not lane:
+        closed = self._lanes.get(lane.app_id, lane.endpoint_id) is not lane
+        if closed or _was_held(lane, row.message_id):
             return
         self._lanes.add_backlog(
             lane,
@@ -196,3 +198,8 @@ class Refill:
                 reason=Reason.EXPIRED if message.payload is None else None,
             ),
         )
+
+
+def _was_held(lane: Lane, message_id: str) -> bool:
+    """Tell whether a delivery was held at any time since its row was read: the row may be old."""
+    return message_id in lane.held or message_id in lane.released

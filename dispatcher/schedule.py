@@ -14,6 +14,7 @@ from itertools import count
 from typing import Final
 
 from dispatcher.lane import UNIT_BYTES, AppQueue, Lane, Owed
+from dispatcher.pace import Send
 
 QUANTUM: Final = 4  # units per turn
 
@@ -58,6 +59,8 @@ class Schedule:
     def landed(self, owed: Owed) -> None:
         """Note that an attempt has ended, however it went."""
         lane = owed.lane
+        if owed.send is not None:
+            owed.send.over()
         self.in_flight -= 1
         lane.in_flight -= 1
         lane.app.in_flight -= 1
@@ -96,7 +99,7 @@ class Schedule:
     def _join(self, app: AppQueue) -> None:
         if not app.queued:
             app.queued = True
-            app.deficit = QUANTUM
+            app.deficit = min(app.deficit + QUANTUM, QUANTUM)  # what it owes stays owed
             self._ring.append(app)
 
     def _pick_of(self, app: AppQueue, now: float) -> Owed | None:
@@ -104,8 +107,9 @@ class Schedule:
         while app.ready:
             if app.in_flight >= self._app_in_flight:
                 return None
-            if app.pace is not None and app.pace.slot() > now and not app.ready[0].doomed:
-                self.wait(app, app.pace.slot())
+            slot = app.pace.slot(now) if app.pace is not None else now
+            if slot > now and not _doomed_first(app):
+                self.wait(app, slot)
                 return None
             lane = app.ready[0]
             if not self._may_send(lane, now):
@@ -123,7 +127,7 @@ class Schedule:
             return True
         if lane.in_flight >= lane.most_in_flight:
             return False
-        until = max(lane.hold_until, lane.pace.slot() if lane.pace is not None else 0.0)
+        until = max(lane.hold_until, lane.pace.slot(now) if lane.pace is not None else 0.0)
         if until > now:
             self.wait(lane, until)
             return False
@@ -133,12 +137,22 @@ class Schedule:
         owed = lane.pop()
         owed.reason = lane.doomed or owed.reason
         if owed.reason is None:
+            owed.send = Send(now)
             for pace in (lane.pace, app.pace):
                 if pace is not None:
-                    pace.take(now)
+                    pace.take(owed.send)
         self.in_flight += 1
         lane.in_flight += 1
         app.in_flight += 1
         app.ready.rotate(-1)
         app.deficit -= 1 + len(owed.payload or b"") // UNIT_BYTES
         return owed
+
+
+def _doomed_first(app: AppQueue) -> bool:
+    """Bring a lane to the front that sends nothing, if there is one: a rate does not hold it."""
+    for _ in range(len(app.ready)):
+        if app.ready[0].doomed is not None and app.ready[0].waiting:
+            return True
+        app.ready.rotate(-1)
+    return False

@@ -8,6 +8,7 @@ loop's clock.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -22,7 +23,7 @@ from dispatcher.connection import tls_context
 from dispatcher.guard import Guard, SystemResolver
 from dispatcher.intake import Intake, Taken
 from dispatcher.lane import Lane, Lanes, Owed
-from dispatcher.match import Directory
+from dispatcher.match import Directory, Tenant
 from dispatcher.metrics import Metrics
 from dispatcher.pool import PoolLimits
 from dispatcher.refill import Refill
@@ -35,7 +36,6 @@ from dispatcher.upkeep import Upkeep
 from schema.errors import Unavailable
 from schema.event import WAKE_ROOT
 from schema.store import lane as lane_store
-from schema.store import shard as shard_store
 from schema.store.changes import Changes
 from schema.store.link import Pool
 from schema.store.pool import reachable
@@ -111,7 +111,7 @@ class Dispatcher:
             config=config,
             metrics=metrics,
             epochs=lambda: self._shards.epochs,
-            on_settled=lambda batch: self._sender.settled(batch),
+            on_settled=lambda batch: self._sender.settled(batch),  # noqa: PLW0108 made below
         )
         guard = Guard(config.address_policy, SystemResolver())
         self._transport: httpx.AsyncBaseTransport = Transport(
@@ -183,7 +183,6 @@ class Dispatcher:
     ) -> None:
         _log.info("draining: %d attempts under way", self._schedule.in_flight)
         self._sender.hold()
-        await self._intake.remove(list(self._shards.epochs))
         for task in takers:
             task.cancel()
         await self._sender.drain(self._config.drain_s)
@@ -217,19 +216,26 @@ class Dispatcher:
         for shard in shards:
             async with self._pool.acquire() as link:
                 rows = await lane_store.survey(link, shard)
-            await self._know({app_id for app_id, _, _ in rows})
+            known = await self._know({app_id for app_id, _, _ in rows})
             for app_id, endpoint_id, due_at in rows:
                 if self._lanes.owns(shard):
-                    self._refill.look_when_due(self._lane(shard, app_id, endpoint_id), due_at)
+                    lane = self._lane(known.get(app_id), shard, app_id, endpoint_id)
+                    self._refill.look_when_due(lane, due_at)
 
-    async def _know(self, app_ids: Iterable[str]) -> None:
-        unknown = [app_id for app_id in app_ids if self._directory.tenant(app_id) is None]
-        if unknown:
-            await self._directory.load(unknown, self._clock())
+    async def _know(self, app_ids: AbstractSet[str]) -> dict[str, Tenant]:
+        """Give the apps that exist."""
+        found = ((app_id, self._directory.tenant(app_id)) for app_id in app_ids)
+        known = {app_id: tenant for app_id, tenant in found if tenant is not None}
+        return known | await self._directory.load(app_ids - known.keys(), self._clock())
 
-    def _lane(self, shard: int, app_id: str, endpoint_id: str) -> Lane:
-        tenant = self._directory.tenant(app_id)
-        return self._lanes.open_lane(tenant, shard, app_id, endpoint_id, now=self._loop.time())
+    def _lane(self, tenant: Tenant | None, shard: int, app_id: str, endpoint_id: str) -> Lane:
+        """Give the lane of an endpoint; a `tenant` of None does not exist any more."""
+        now = self._loop.time()
+        lane = self._lanes.open_lane(tenant, shard, app_id, endpoint_id, now=now)
+        if self._directory.tenant(app_id) is not tenant:  # it changed since it was read
+            self._stale.add(app_id)
+            self._some_stale.set()
+        return lane
 
     # Work comes in.
 
@@ -240,7 +246,7 @@ class Dispatcher:
             if not self._lanes.owns(shard):
                 continue
             for target in taken.targets:
-                lane = self._lane(shard, taken.tenant.id, target.id)
+                lane = self._lane(taken.tenant, shard, taken.tenant.id, target.id)
                 owed = Owed(
                     lane=lane,
                     message_id=draft.message_id,
@@ -280,10 +286,11 @@ class Dispatcher:
             return
         async with self._pool.acquire() as link:
             rows = await lane_store.drain_wake(link, shards)
-        await self._know({app_id for _, app_id, _ in rows})
+        known = await self._know({app_id for _, app_id, _ in rows})
         for shard, app_id, endpoint_id in rows:
             if self._lanes.owns(shard):
-                self._refill.look(self._lane(shard, app_id, endpoint_id), self._loop.time())
+                lane = self._lane(known.get(app_id), shard, app_id, endpoint_id)
+                self._refill.look(lane, self._loop.time())
 
     # Configuration changes.
 
@@ -303,17 +310,21 @@ class Dispatcher:
             await self._when_reachable(self._retarget_once)
 
     async def _retarget_once(self) -> None:
-        apps = [app_id for app_id in self._stale if self._lanes.of_app(app_id)]
-        if apps:
-            await self._directory.load(apps, self._clock())
-        self._stale.clear()
+        stale, self._stale = self._stale, set()
+        apps = [app_id for app_id in stale if self._lanes.of_app(app_id)]
+        try:
+            tenants = await self._directory.load(apps, self._clock())
+        except BaseException:
+            self._stale |= stale
+            raise
         now = self._loop.time()
         for app_id in apps:
-            tenant = self._directory.tenant(app_id)
+            tenant = tenants.get(app_id)
             for lane in self._lanes.of_app(app_id):
                 self._lanes.retarget(lane, tenant, now=now)
                 self._schedule.ready(lane)
                 self._refill.look(lane, now)
+                self._refill.drained(lane)
         self._sender.pump_soon()
 
     async def _tick(self) -> None:

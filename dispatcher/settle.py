@@ -7,8 +7,10 @@ is away a batch waits and is tried again; what is in flight is bounded, so sendi
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+
+import asyncpg
 
 from dispatcher.config import DispatcherConfig
 from dispatcher.lane import Owed
@@ -96,24 +98,49 @@ class Settler:
                 self._idle.set()
 
     async def _write(self, batch: list[Settled]) -> None:
+        """Write a batch, however long Postgres takes.
+
+        What Postgres refuses is looked for by halves and written without what the receiver said.
+        """
         settlements = [settled.settlement for settled in batch]
-        now = self._clock()
-        dead = sum(s.state is State.DEAD for s in settlements)
-        letter_ids = [ids.new_id(ids.DEAD_LETTER, now) for _ in range(dead)]
         while True:
             try:
-                async with reachable(), self._pool.acquire() as link:
-                    moved = await store.settle(
-                        link,
-                        self._config.name,
-                        self._epochs(),
-                        settlements,
-                        now=now,
-                        letter_ids=letter_ids,
-                    )
+                async with reachable():
+                    moved = await self._settle(settlements)
                 break
             except Unavailable as error:
                 _log.warning("settling waits: %s", error.__cause__)
                 await asyncio.sleep(_PAUSE_S)
-        self._metrics.settled(settlements, refused=len(settlements) - len(moved))
+            except asyncpg.PostgresError:
+                _log.exception("Postgres refuses a batch of %d", len(batch))
+                if len(batch) > 1:
+                    await self._write(batch[: len(batch) // 2])
+                    await self._write(batch[len(batch) // 2 :])
+                    return
+                settlements = [_bare(settlements[0])]
+                await asyncio.sleep(_PAUSE_S)
+        self._metrics.settled(settlements, refused=len(settlements) - moved)
         self._on_settled(batch)
+
+    async def _settle(self, settlements: Sequence[store.Settlement]) -> int:
+        now = self._clock()
+        dead = sum(s.state is State.DEAD for s in settlements)
+        async with self._pool.acquire() as link:
+            moved = await store.settle(
+                link,
+                self._config.name,
+                self._epochs(),
+                settlements,
+                now=now,
+                letter_ids=[ids.new_id(ids.DEAD_LETTER, now) for _ in range(dead)],
+            )
+        return len(moved)
+
+
+def _bare(settlement: store.Settlement) -> store.Settlement:
+    """Leave out of an attempt what came from outside."""
+    attempt = settlement.attempt
+    if attempt is None:
+        return settlement
+    outcome = replace(attempt.outcome, body=b"", headers=(), detail="not storable", truncated=True)
+    return replace(settlement, attempt=replace(attempt, outcome=outcome))

@@ -138,7 +138,11 @@ class Shards:
         self._sure_until = min(self._sure_until, asked_at + self._lease_s)
         self._epochs.update({claim.shard: claim.epoch for claim in claims})
         _log.info("owns %d shards", len(self._epochs))
-        await self._on_gained(claims)
+        try:
+            await self._on_gained(claims)
+        except BaseException:
+            await self._lose([claim.shard for claim in claims])  # claimed anew at the next beat
+            raise
 
     async def _give_back(self, shards: Sequence[int]) -> None:
         epochs = {shard: self._epochs.pop(shard) for shard in shards}

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from schema.event import Event, shard_filters
 
-PULL: Final = 256  # events per request
+PULL: Final = 256  # events per request, at most
+_EVENT_BYTES: Final = 1_024  # what an event takes beside its body
 EXPIRES_S: Final = 30.0  # of a request
 GRACE_S: Final = 5.0  # a request that is silent for so much longer is lost
 INACTIVE_S: Final = 120.0  # after which the server forgets the consumer
@@ -33,6 +34,7 @@ class Source:
         outstanding: Events that the server still owes on our requests.
         asked_at: Loop's time of the last request.
         pending: How many events the server holds behind the last one that it sent.
+        usual_bytes: The size of late events, the largest counting most.
     """
 
     shard: int
@@ -44,15 +46,32 @@ class Source:
     outstanding: int = 0
     asked_at: float = 0.0
     pending: int = 0
+    usual_bytes: int = 65_536  # until events have told
     consumed: int = 0
     handed: int = 0  # the last sequence that went into a batch
     buffer: deque[Event] = field(default_factory=deque)
 
-    def hand_on(self) -> Event:
-        """Give the oldest event to a batch."""
-        event = self.buffer.popleft()
-        self.handed = event.sequence
-        return event
+    def hand_on(self, most: int, most_bytes: int) -> list[Event]:
+        """Give the oldest events to a batch: one, and more if there is room for them."""
+        events = list[Event]()
+        while self.buffer and len(events) < most:
+            most_bytes -= len(self.buffer[0].body)
+            if events and most_bytes < 0:
+                break
+            events.append(self.buffer.popleft())
+            self.handed = events[-1].sequence
+        return events
+
+    def follows(self, stream_at: datetime, last: int) -> bool:
+        """Tell whether the position counts in the stream of that time, which ends at `last`."""
+        return self.stream_at == stream_at and self.position <= last
+
+    def restart(self, stream_at: datetime, last: int) -> None:
+        """Begin anew with another stream, or behind the end of one that has lost its end."""
+        known = self.stream_at is None or self.stream_at == stream_at
+        self.position = self.handed = min(self.position, last) if known else 0
+        self.stream_at = stream_at
+        self.buffer.clear()
 
     def begin(self, consumer: str) -> None:
         """Note that a new consumer starts at `next_sequence`."""
@@ -67,13 +86,15 @@ class Source:
         last = self.buffer[-1].sequence if self.buffer else max(self.position, self.handed)
         return last + 1
 
-    def wants(self, now: float) -> bool:
-        """Tell whether it is time for another request."""
-        return not self.broken and len(self.buffer) + self.outstanding <= PULL // 2
+    def wants(self, most_bytes: int) -> int:
+        """Say how many events to ask for now, so that about so many bytes wait here at most."""
+        most = max(min(PULL, most_bytes // self.usual_bytes), 1)
+        waiting = len(self.buffer) + self.outstanding
+        return 0 if self.broken or waiting > most // 2 else most
 
-    def asked(self, now: float) -> None:
+    def asked(self, number: int, now: float) -> None:
         """Note a request."""
-        self.outstanding += PULL
+        self.outstanding += number
         self.asked_at = now
 
     def overdue(self, now: float) -> bool:
@@ -89,6 +110,7 @@ class Source:
         if self.broken:
             return
         self.consumed = place.consumed
+        self.usual_bytes = max(len(event.body) + _EVENT_BYTES, self.usual_bytes * 15 // 16)
         self.buffer.append(event)
 
     def status(self, headers: Mapping[str, str]) -> None:
@@ -146,6 +168,6 @@ def consumer_request(stream: str, name: str, source: Source) -> bytes:
     return json.dumps({"stream_name": stream, "config": config, "action": ""}).encode()
 
 
-def pull_request() -> bytes:
+def pull_request(number: int) -> bytes:
     """Make the body of `$JS.API.CONSUMER.MSG.NEXT`."""
-    return json.dumps({"batch": PULL, "expires": int(EXPIRES_S * _NANOSECONDS)}).encode()
+    return json.dumps({"batch": number, "expires": int(EXPIRES_S * _NANOSECONDS)}).encode()

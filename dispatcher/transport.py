@@ -1,6 +1,6 @@
 """Sends one request to a checked address and reads its answer: httpx's transport, made for this.
 
-HTTP/1.1 on asyncio protocols and httptools, because httpx's own costs a hundred times the CPU.
+HTTP/1.1 on asyncio protocols and httptools, because httpx's own costs fifty times the CPU.
 Never resolves, never follows, never decodes, keeps no cookies, obeys no header of an answer; one
 deadline spans connecting, TLS, sending and reading. A request says in `extensions` what is to be
 done:
@@ -26,7 +26,8 @@ from collections.abc import Callable, Iterable
 import httpx
 
 from dispatcher.answer import Answer, Bounds
-from dispatcher.connection import Connection, Dialler, Stale
+from dispatcher.connection import Connection, Stale
+from dispatcher.dial import Dialler
 from dispatcher.fault import DeliveryFault
 from dispatcher.pool import Pool, PoolLimits
 from schema.address import EndpointUrl

@@ -1,4 +1,4 @@
-"""What keeps the tables in shape: partitions made ahead, old rows dropped. One process at a time."""
+"""What keeps the tables in shape: partitions made ahead, old rows dropped, by one at a time."""
 
 import asyncio
 import logging
@@ -21,9 +21,7 @@ _log = logging.getLogger(__name__)
 class Upkeep:
     """Makes and prunes."""
 
-    def __init__(
-        self, *, pool: Pool, clock: Callable[[], datetime], retention_days: int
-    ) -> None:
+    def __init__(self, *, pool: Pool, clock: Callable[[], datetime], retention_days: int) -> None:
         """Keep messages, deliveries and attempts for `retention_days`."""
         self._pool = pool
         self._clock = clock

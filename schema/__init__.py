@@ -1,1 +1,1 @@
-"""GROUND: every contract that outlives a process. Opens nothing, reads no environment; imports the standard library and drivers only."""
+"""Every contract that outlives a process. Opens nothing; imports the standard library, drivers."""

@@ -106,7 +106,8 @@ def read_event(event: Event, *, max_bytes: int) -> Draft | Rejection:
         )
     event_id = headers.get(EVENT_ID) or headers.get("ce-id") or None
     if event_id is not None and not UID_PATTERN.match(event_id):
-        return Rejection(reason="bad_event_id", detail=f"{EVENT_ID} must match {UID_PATTERN.pattern}")
+        detail = f"{EVENT_ID} must match {UID_PATTERN.pattern}"
+        return Rejection(reason="bad_event_id", detail=detail)
     lists = _lists(headers)
     if isinstance(lists, Rejection):
         return lists
@@ -153,7 +154,8 @@ def _named(event: Event) -> tuple[str, str]:
 
 def _fault(app: str, event_type: str, body: bytes, max_bytes: int) -> Rejection | None:
     if not UID_PATTERN.match(app) or not event_type:
-        return Rejection(reason="bad_subject", detail="publish to events.<app id or uid>.<event type>")
+        detail = "publish to events.<app id or uid>.<event type>"
+        return Rejection(reason="bad_subject", detail=detail)
     if not EVENT_TYPE_PATTERN.match(event_type):
         return Rejection(
             reason="bad_event_type", detail=f"an event type must match {EVENT_TYPE_PATTERN.pattern}"
@@ -174,7 +176,8 @@ def _lists(
     if channels and (
         len(channels) > MAX_CHANNELS or not all(CHANNEL_PATTERN.match(c) for c in channels)
     ):
-        return Rejection(reason="bad_channels", detail=f"{CHANNELS}: at most {MAX_CHANNELS}, comma separated")
+        detail = f"{CHANNELS}: at most {MAX_CHANNELS}, comma separated"
+        return Rejection(reason="bad_channels", detail=detail)
     tags = _split(headers.get(TAGS))
     if tags and (len(tags) > MAX_TAGS or not all(TAG_PATTERN.match(t) for t in tags)):
         return Rejection(reason="bad_tags", detail=f"{TAGS}: at most {MAX_TAGS}, comma separated")

@@ -23,7 +23,7 @@ ATTEMPT: Final = "atmpt_"
 DEAD_LETTER: Final = "dl_"
 REJECTED_EVENT: Final = "rej_"
 API_KEY: Final = "key_"
-ENDPOINT_SECRET: Final = "sec_"
+ENDPOINT_SECRET: Final = "sec_"  # noqa: S105 a prefix
 EVENT_TYPE: Final = "evtype_"
 AUDIT: Final = "audit_"
 
@@ -88,7 +88,7 @@ def is_id(prefix: str, text: str) -> bool:
 
 
 def shard_of(app_id: str, shards: int) -> int:
-    """Say which of `shards` an app belongs to: FNV-1a 32, the hash of the server's `partition()`."""
+    """Say which of `shards` an app belongs to: FNV-1a 32, the hash of NATS's `partition()`."""
     value = 2_166_136_261
     for byte in app_id.encode():
         value = ((value ^ byte) * 16_777_619) & 0xFFFF_FFFF

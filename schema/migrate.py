@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import asyncpg
-
 from schema import ids
 from schema.errors import HooklineError
 from schema.store import partition
+from schema.store.link import Link
 
 MIGRATIONS: Final = sorted((Path(__file__).parent / "migrations").glob("*.sql"))
 _LOCK: Final = 0x686F6F6B  # "hook"
@@ -29,9 +28,7 @@ class MigrationFault(HooklineError):
     code = "migration"
 
 
-async def migrate(
-    connection: "asyncpg.Connection[asyncpg.Record]", *, shards: int, upto: str | None = None
-) -> list[str]:
+async def migrate(connection: Link, *, shards: int, upto: str | None = None) -> list[str]:
     """Apply what is missing and give the names of what was applied.
 
     Args:
@@ -54,7 +51,7 @@ async def migrate(
     return applied
 
 
-async def missing(connection: "asyncpg.Connection[asyncpg.Record]") -> list[str]:
+async def missing(connection: Link) -> list[str]:
     """Name the migrations that the database lacks."""
     if await connection.fetchval("SELECT to_regclass('schema_migration')") is None:
         return [path.name for path in MIGRATIONS]
@@ -62,7 +59,7 @@ async def missing(connection: "asyncpg.Connection[asyncpg.Record]") -> list[str]
     return [path.name for path in MIGRATIONS if path.name not in done]
 
 
-async def make_partitions(connection: "asyncpg.Connection[asyncpg.Record]") -> list[str]:
+async def make_partitions(connection: Link) -> list[str]:
     """Make the partitions from yesterday to a week ahead; give the names of the new ones."""
     now: datetime = await connection.fetchval("SELECT now()")
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -70,9 +67,7 @@ async def make_partitions(connection: "asyncpg.Connection[asyncpg.Record]") -> l
     return await partition.make(connection, days)
 
 
-async def _apply_missing(
-    connection: "asyncpg.Connection[asyncpg.Record]", upto: str | None
-) -> list[str]:
+async def _apply_missing(connection: Link, upto: str | None) -> list[str]:
     rows = await connection.fetch("SELECT name, digest FROM schema_migration ORDER BY name")
     done: dict[str, str] = {row["name"]: row["digest"] for row in rows}
     strange = done.keys() - {path.name for path in MIGRATIONS}
@@ -98,7 +93,7 @@ async def _apply_missing(
     return applied
 
 
-async def _found(connection: "asyncpg.Connection[asyncpg.Record]", shards: int) -> None:
+async def _found(connection: Link, shards: int) -> None:
     """Give a new installation its shards and its first environment."""
     await connection.execute(
         """INSERT INTO shard (id) SELECT generate_series(0, $1 - 1)

@@ -5,15 +5,16 @@ Standard Webhooks 1.0.0. It can be set for the installation, an environment, an 
 the nearest wins.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 DEFAULT_WAITS_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MAX_ATTEMPTS: Final = 50
 MAX_WAIT_S: Final = 30 * 86_400.0
 RETRY_AFTER_CAP_S: Final = 86_400.0
-THROTTLING: Final = frozenset({429, 503})
+_GROWTH: Final = {"base": 1, "factor": 2, "cap": 300, "attempts": 10}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ def due_again(
     jitter: float,
     retry_after_s: float | None = None,
 ) -> datetime | None:
-    """Say when to try again, or None to give up; a receiver's Retry-After lengthens, up to a day."""
+    """Say when to try again, or None to give up; a Retry-After lengthens, up to a day."""
     wait_s = policy.wait_s(failures=failures, dice=dice, jitter=jitter)
     if wait_s is None:
         return None
@@ -53,34 +54,45 @@ def due_again(
     return now + timedelta(seconds=wait_s)
 
 
-def read_policy(stored: Any) -> RetryPolicy:
+def read_policy(stored: object) -> RetryPolicy:
     """Read a policy: a list of seconds, or `{base, factor, cap, attempts}`.
 
     Raises:
         ValueError: It is neither, or outside of the bounds.
     """
     if isinstance(stored, list):
-        waits = tuple(stored)
-    elif isinstance(stored, dict) and stored.keys() <= {"base", "factor", "cap", "attempts"}:
-        base, factor = stored.get("base", 1), stored.get("factor", 2)
-        cap, attempts = stored.get("cap", 300), stored.get("attempts", 10)
-        _check_number(base, factor, cap, attempts)
-        if not 1 <= attempts <= MAX_ATTEMPTS:
-            msg = f"attempts must be 1 to {MAX_ATTEMPTS}"
-            raise ValueError(msg)
-        waits = tuple(min(base * factor**n, cap) for n in range(int(attempts) - 1))
+        waits = _numbers(stored)
+    elif isinstance(stored, dict) and stored.keys() <= _GROWTH.keys():
+        waits = _grown(*_numbers(stored.get(name, default) for name, default in _GROWTH.items()))
     else:
         msg = "give a list of seconds, or {base, factor, cap, attempts}"
         raise ValueError(msg)
-    _check_number(*waits)
     if len(waits) >= MAX_ATTEMPTS or any(not 0 <= wait <= MAX_WAIT_S for wait in waits):
         msg = f"at most {MAX_ATTEMPTS - 1} waits of 0 to {MAX_WAIT_S:.0f} seconds"
         raise ValueError(msg)
-    return RetryPolicy(waits_s=tuple(float(wait) for wait in waits))
+    return RetryPolicy(waits_s=waits)
 
 
-def _check_number(*values: Any) -> None:
+def _grown(base: float, factor: float, cap: float, attempts: float) -> tuple[float, ...]:
+    if not 1 <= attempts <= MAX_ATTEMPTS or attempts % 1:
+        msg = f"attempts must be 1 to {MAX_ATTEMPTS}"
+        raise ValueError(msg)
+    waits, wait = list[float](), base
+    for _ in range(int(attempts) - 1):
+        waits.append(min(wait, cap))
+        wait *= factor
+    return tuple(waits)
+
+
+def _numbers(values: Iterable[object]) -> tuple[float, ...]:
+    numbers = list[float]()
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
             msg = f"{value!r} is not a number of seconds"
             raise ValueError(msg)  # noqa: TRY004 one kind of error for the caller
+        try:
+            numbers.append(float(value))
+        except OverflowError:
+            msg = "a number is too large"
+            raise ValueError(msg) from None
+    return tuple(numbers)

@@ -103,9 +103,7 @@ async def of_message(
     return [_noun(row) for row in rows]
 
 
-async def expunge(
-    link: Link, app_id: str, message_id: str, attempt_id: str, at: datetime
-) -> bool:
+async def expunge(link: Link, app_id: str, message_id: str, attempt_id: str, at: datetime) -> bool:
     """Forget what the receiver answered, also in a dead letter; False if there is no such attempt.
 
     Runs inside a transaction.

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from schema.endpoint import EndpointState
+from asyncpg import Record
+
+from schema.endpoint import EndpointState, SealedSecret
 from schema.retry import RetryPolicy, read_policy
 from schema.store import statements
 from schema.store.link import Link
@@ -14,7 +16,7 @@ _SQL = statements.load("directory")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointRow:
-    """An endpoint as it is stored, with its sealed secrets (current first) and their expiry."""
+    """An endpoint as it is stored, with its secrets, the current one first."""
 
     app_id: str
     id: str
@@ -26,7 +28,7 @@ class EndpointRow:
     retry_policy: RetryPolicy | None
     ordered: bool
     state: EndpointState
-    secrets: tuple[tuple[bytes, datetime | None], ...]
+    secrets: tuple[SealedSecret, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +45,10 @@ class AppRow:
 async def apps(link: Link, app_ids: Sequence[str], now: datetime) -> list[AppRow]:
     """Read apps; those that are deleted are not in the answer."""
     rows = await link.fetch(_SQL["apps_by_id"], app_ids)
-    sealed: dict[tuple[str, str], list[tuple[bytes, datetime | None]]] = {}
+    sealed: dict[tuple[str, str], list[SealedSecret]] = {}
     for row in await link.fetch(_SQL["secrets"], app_ids, now):
         key = (row["app_id"], row["endpoint_id"])
-        sealed.setdefault(key, []).append((row["sealed"], row["expires_at"]))
+        sealed.setdefault(key, []).append(_secret(row))
     endpoints: dict[str, list[EndpointRow]] = {}
     for row in await link.fetch(_SQL["endpoints"], app_ids):
         secrets = sealed.get((row["app_id"], row["id"]), ())
@@ -83,6 +85,16 @@ async def ids_by_uid(
     """Find apps by (environment or None for the default one, uid)."""
     rows = await link.fetch(_SQL["ids_by_uid"], [w[0] for w in wanted], [w[1] for w in wanted])
     return {(row["asked_environment"], row["uid"]): row["id"] for row in rows}
+
+
+def _secret(row: Record) -> SealedSecret:
+    return SealedSecret(
+        id=row["id"],
+        kind=row["kind"],
+        sealed=row["sealed"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+    )
 
 
 def _set(values: list[str] | None) -> frozenset[str] | None:

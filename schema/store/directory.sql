@@ -23,6 +23,6 @@ ORDER BY app_id, id;
 
 -- name: secrets :many
 -- Newest first within an endpoint: the current one signs first. Served by endpoint_secret_pkey.
-SELECT app_id, endpoint_id, sealed, expires_at FROM endpoint_secret
+SELECT app_id, endpoint_id, id, kind, sealed, created_at, expires_at FROM endpoint_secret
 WHERE app_id = ANY ($1::text[]) AND (expires_at IS NULL OR expires_at > $2)
 ORDER BY app_id, endpoint_id, expires_at DESC NULLS FIRST, id DESC;

@@ -1,6 +1,7 @@
 """From the stream into rows, exactly once."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from schema.dead_letter import RejectedEvent
@@ -12,6 +13,15 @@ _SQL = statements.load("intake")
 _EVENT_COLUMNS = 10
 _DELIVERY_COLUMNS = 4
 _REJECTED_COLUMNS = 11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a shard's intake has come: on the stream that was created at `stream_at`."""
+
+    epoch: int
+    sequence: int
+    stream_at: datetime | None
 
 
 class Taking:
@@ -68,34 +78,28 @@ class Taking:
 
 
 async def take(
-    link: Link,
-    owner: str,
-    positions: Mapping[int, tuple[int, int]],
-    taking: Taking,
-    *,
-    stream_at: datetime,
+    link: Link, owner: str, positions: Mapping[int, Position], taking: Taking
 ) -> tuple[set[int], set[int]]:
     """Write a batch and move the positions.
 
     Args:
         link: Where to.
         owner: The dispatcher.
-        positions: By source shard its epoch and the new position.
+        positions: By source shard.
         taking: What to write.
-        stream_at: When the stream was created that the positions count in.
 
     Returns:
         The shards that are still held (the others' events were not written), and the numbers of
         the events that were known already.
     """
-    row = await link.fetchrow(
+    (row,) = await link.fetch(
         _SQL["take"],
         list(positions),
-        [epoch for epoch, _ in positions.values()],
-        [position for _, position in positions.values()],
+        [position.epoch for position in positions.values()],
+        [position.sequence for position in positions.values()],
         owner,
         *taking.columns(),
-        stream_at,
+        [position.stream_at for position in positions.values()],
     )
     return set(row["fenced"] or ()), set(row["repeated"] or ())
 
@@ -132,5 +136,3 @@ def _columns(rows: list[tuple[object, ...]], width: int) -> list[list[object]]:
 
 def _joined(values: tuple[str, ...] | None) -> str | None:
     return None if values is None else ",".join(values)
-
-

@@ -3,14 +3,15 @@
 -- name: take :one
 -- $1-$3 source shards, their epochs and new positions; $4 the owner. Shards whose lease is lost
 -- are not in `fenced`, and nothing of theirs is written.
--- $30 when the stream was created.
+-- $30 when the streams that the positions count in were created.
 -- $5-$14 events: source shard, app, message id, type, event id, channels and tags (comma
 -- separated), payload, content type, time. $15-$18 deliveries: number of the event from 1,
 -- endpoint, shard, whether another process must be woken. $19-$29 rejected events.
 -- `repeated`: numbers of the events that were not stored, as their event id or id is known.
 WITH fence AS (
-    UPDATE shard AS s SET position = f.position, stream_at = $30
-    FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS f(id, epoch, position)
+    UPDATE shard AS s SET position = f.position, stream_at = f.stream_at
+    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $30::timestamptz[])
+        AS f(id, epoch, position, stream_at)
     WHERE s.id = f.id AND s.epoch = f.epoch AND s.owner = $4
     RETURNING s.id),
 event AS (

@@ -37,9 +37,7 @@ async def by_event_id(link: Link, app_id: str, event_id: str) -> Message | None:
 
 async def known_event_ids(link: Link, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     """Say which of some event ids (app, event id) are taken."""
-    rows = await link.fetch(
-        _SQL["known_event_ids"], [w[0] for w in wanted], [w[1] for w in wanted]
-    )
+    rows = await link.fetch(_SQL["known_event_ids"], [w[0] for w in wanted], [w[1] for w in wanted])
     return {wanted[row["number"] - 1] for row in rows}
 
 

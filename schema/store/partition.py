@@ -8,16 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import asyncpg
-
 from schema import ids
+from schema.store.link import Link
 
 PARTITIONED: Final = {"message": ids.MESSAGE, "delivery": ids.MESSAGE, "attempt": ids.ATTEMPT}
 
 
-async def make(
-    connection: "asyncpg.Connection[asyncpg.Record]", days: Sequence[datetime]
-) -> list[str]:
+async def make(connection: Link, days: Sequence[datetime]) -> list[str]:
     """Make what is missing of the partitions for `days` (UTC midnights); give the new names."""
     made = []
     for day in days:
@@ -34,9 +31,7 @@ async def make(
     return made
 
 
-async def drop_before(
-    connection: "asyncpg.Connection[asyncpg.Record]", day: datetime
-) -> list[str]:
+async def drop_before(connection: Link, day: datetime) -> list[str]:
     """Drop the partitions of days before `day` in which nothing is owed; give their names."""
     dropped = []
     for table in ("attempt", "delivery", "message"):
@@ -54,7 +49,7 @@ async def drop_before(
     return dropped
 
 
-async def _owed(connection: "asyncpg.Connection[asyncpg.Record]", name: str) -> bool:
+async def _owed(connection: Link, name: str) -> bool:
     """Tell whether a day still owes deliveries; its messages and attempts are then kept too."""
     deliveries = f"delivery_{name.rpartition('_')[2]}"
     if await connection.fetchval("SELECT to_regclass($1)", deliveries) is None:

@@ -43,7 +43,7 @@ async def prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") -
 
 @asynccontextmanager
 async def reachable() -> AsyncIterator[None]:
-    """Turn what says that Postgres is away into `Unavailable`."""
+    """Turn what says that Postgres cannot do it now into `Unavailable`."""
     try:
         yield
     except (
@@ -51,10 +51,11 @@ async def reachable() -> AsyncIterator[None]:
         TimeoutError,
         asyncpg.InterfaceError,
         asyncpg.PostgresConnectionError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.AdminShutdownError,
-        asyncpg.CrashShutdownError,
-        asyncpg.TooManyConnectionsError,
+        asyncpg.OperatorInterventionError,  # shutting down, starting up, a statement cancelled
+        asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+        asyncpg.TransactionRollbackError,  # deadlock, serialisation
+        asyncpg.ReadOnlySQLTransactionError,  # a standby, while it is promoted
+        asyncpg.PostgresSystemError,
     ) as error:
         part = "Postgres"
         raise Unavailable(part) from error

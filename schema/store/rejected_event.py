@@ -21,7 +21,7 @@ async def by_id(
 async def page(
     link: Link, environment_id: str, span: Span, *, also_stray: bool, reason: str | None
 ) -> list[RejectedEvent]:
-    """Give rejected events of an environment and of none, in the direction of the scan."""
+    """Give rejected events without bodies, in the direction of the scan."""
     rows = await link.fetch(
         _SQL[f"page_{span.way}"],
         environment_id,

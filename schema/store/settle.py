@@ -112,9 +112,7 @@ async def _park(
 ) -> None:
     if dead:
         reasons = [s.reason for s in dead]
-        await link.execute(
-            _SQL["park"], *_keys(dead), reasons, list(letter_ids[: len(dead)]), now
-        )
+        await link.execute(_SQL["park"], *_keys(dead), reasons, list(letter_ids[: len(dead)]), now)
 
 
 def _keys(batch: Sequence[Settlement]) -> tuple[list[str], list[str], list[str]]:

@@ -32,7 +32,10 @@ logged AS (
     SELECT app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict, url, status,
            fault, detail, started_at, duration_ms, next_attempt_at, phases_ms::real[], address,
            reused, tls, response, response_headers, truncated
-    FROM tried),
+    FROM tried
+    -- Written before, by a transaction whose answer got lost.
+    ON CONFLICT (app_id, id) DO NOTHING
+    RETURNING app_id, endpoint_id, started_at, status, verdict, duration_ms),
 rolled AS (
     INSERT INTO rollup_minute AS r (app_id, endpoint_id, bucket, delivered, status_3xx, status_4xx,
                                     status_5xx, no_answer, parked, duration_ms)
@@ -43,7 +46,7 @@ rolled AS (
            count(*) FILTER (WHERE status >= 500 OR status < 200),
            count(*) FILTER (WHERE status IS NULL),
            count(*) FILTER (WHERE verdict = 'park'), sum(duration_ms)
-    FROM tried GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    FROM logged GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (app_id, endpoint_id, bucket) DO UPDATE SET
         delivered = r.delivered + excluded.delivered,
         status_3xx = r.status_3xx + excluded.status_3xx,

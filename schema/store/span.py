@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Up to `limit` rows with keys between `low` and `high` (both exclusive), scanned up or down."""
+    """Up to `limit` rows with keys between `low` and `high` (exclusive), scanned up or down."""
 
     low: str
     high: str

@@ -1,0 +1,1 @@
+"""The composition: reads the environment, opens connections, owns processes. May import all."""

@@ -1,0 +1,168 @@
+"""Makes a gateway or a dispatcher of settings, and runs it until it is told to stop.
+
+The only place that knows how the parts are put together, and where clock and dice come from.
+"""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nats.aio.client import Client
+from prometheus_client import CollectorRegistry
+
+from deploy.clock import now
+from deploy.connections import connected_bus, connected_pool, connection, open_vault
+from deploy.faults import StartFault
+from deploy.ports import claim
+from deploy.settings import Settings
+from deploy.telemetry import serve_metrics, shown_registry
+from dispatcher.config import DispatcherConfig
+from gateway.config import GatewayConfig
+from schema.address import AddressPolicy
+from schema.migrate import missing
+from schema.retry import RetryPolicy
+from schema.store import shard
+from schema.store.link import Pool
+from signer.vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every process stands on."""
+
+    pool: Pool
+    bus: Client
+    vault: Vault
+    shards: int  # as many as the database was made with
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings, *, name: str, pool_size: int) -> AsyncIterator[Parts]:
+    """Open what every process stands on.
+
+    Raises:
+        StartFault: Something does not answer, or the database is not migrated.
+    """
+    vault = open_vault(settings)
+    async with connection(settings) as link:
+        lacking = await missing(link)
+        if lacking:
+            raise StartFault(f"the database lacks {lacking[-1]}: run `hookline migrate`")
+        shards = await shard.count(link)
+    async with (
+        connected_pool(settings, size=pool_size) as pool,
+        connected_bus(settings, name=name) as bus,
+    ):
+        yield Parts(pool=pool, bus=bus, vault=vault, shards=shards)
+
+
+async def run_gateway(settings: Settings, *, name: str, shared_port: bool) -> None:
+    """Serve the API until SIGTERM or SIGINT; requests under way are finished first.
+
+    Args:
+        settings: Of this process.
+        name: What the servers and the log call it.
+        shared_port: Let other gateways of this machine listen on the same port.
+    """
+    from deploy.http_server import Server
+    from gateway.app import create_app
+    from gateway.metrics import Metrics
+
+    bound = claim(settings.host, settings.port, shared=shared_port)
+    async with open_parts(settings, name=name, pool_size=settings.gateway_pool) as parts:
+        app = create_app(
+            pool=parts.pool,
+            bus=parts.bus,
+            vault=parts.vault,
+            clock=now,
+            config=gateway_config(settings, shards=parts.shards),
+            metrics=Metrics(shown=shown_registry),
+        )
+        server = Server(app, drain_s=settings.drain_s)
+        with _on_stop(server.end):
+            await server.serve_on(bound)
+
+
+async def run_dispatcher(settings: Settings, *, name: str, ready_file: Path | None) -> None:
+    """Deliver until SIGTERM or SIGINT; what is in flight is finished and settled first.
+
+    Args:
+        settings: Of this process.
+        name: Holds the leases: no two dispatchers of an installation may share one.
+        ready_file: Gets our process id once everything is connected.
+    """
+    from dispatcher.metrics import Metrics
+    from dispatcher.service import Dispatcher
+
+    stop, registry = asyncio.Event(), CollectorRegistry()
+    async with open_parts(settings, name=name, pool_size=settings.dispatcher_pool) as parts:
+        dispatcher = Dispatcher(
+            pool=parts.pool,
+            bus=parts.bus,
+            vault=parts.vault,
+            clock=now,
+            dice=random.random,
+            config=dispatcher_config(settings, name=name),
+            metrics=Metrics(registry),
+            shards=parts.shards,
+        )
+        with _on_stop(stop.set), serve_metrics(settings.host, settings.metrics_port, registry):
+            _mark(ready_file)
+            await dispatcher.run(stop)
+
+
+def gateway_config(settings: Settings, *, shards: int) -> GatewayConfig:
+    """Choose what a gateway needs to know."""
+    return GatewayConfig(
+        shards=shards,
+        max_payload_bytes=settings.max_payload_bytes,
+        https_only=settings.https_only,
+        allowed_networks=settings.allowed_networks,
+    )
+
+
+def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
+    """Choose what a dispatcher needs to know."""
+    return DispatcherConfig(
+        name=name,
+        max_payload_bytes=settings.max_payload_bytes,
+        retry_policy=RetryPolicy(waits_s=settings.retry_schedule),
+        retry_jitter=settings.retry_jitter,
+        request_timeout_s=settings.request_timeout,
+        address_policy=AddressPolicy(
+            allowed_networks=settings.allowed_networks, https_only=settings.https_only
+        ),
+        svix_headers=settings.svix_headers,
+        response_kept_bytes=settings.response_kept_bytes,
+        process_in_flight=settings.in_flight,
+        app_in_flight=max(1, round(settings.in_flight * settings.app_share)),
+        endpoint_in_flight=settings.endpoint_in_flight,
+        lane_depth=settings.lane_depth,
+        lease_s=settings.lease_s,
+        drain_s=settings.drain_s,
+        retention_days=settings.retention_days,
+    )
+
+
+def _mark(ready_file: Path | None) -> None:
+    if ready_file:
+        ready_file.write_text(str(os.getpid()))
+
+
+@contextmanager
+def _on_stop(call: Callable[[], None]) -> Iterator[None]:
+    """Call back on SIGTERM and SIGINT."""
+    loop = asyncio.get_running_loop()
+    wanted = (signal.SIGTERM, signal.SIGINT)
+    for one in wanted:
+        loop.add_signal_handler(one, call)
+    try:
+        yield
+    finally:
+        for one in wanted:
+            loop.remove_signal_handler(one)

@@ -1,0 +1,80 @@
+"""Opens connections to checked addresses, one address after the other. Durations are seconds."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from dispatcher.answer import Bounds
+from dispatcher.connection import Connection, broken
+from dispatcher.fault import Blocked, DeliveryFault, Phases
+from schema.address import EndpointUrl, classify
+
+# Faults of one address that say nothing about the others.
+_TRY_NEXT = ("connect", "connect_refused", "reset")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialler:
+    """Opens connections, and lets none through that reached a peer it must not."""
+
+    permits: Callable[[str], bool]  # asked about the address of every peer
+    tls: ssl.SSLContext
+    bounds: Bounds
+
+    async def open(self, url: EndpointUrl, addresses: Sequence[str], until: float) -> Connection:
+        """Try the addresses in turn; each may take its share of what time is left.
+
+        Raises:
+            DeliveryFault: None could be reached, or one that was is not who it should be.
+        """
+        loop = asyncio.get_running_loop()
+        fault = DeliveryFault("dns", "the name has no address")
+        for tried, address in enumerate(addresses):
+            now = loop.time()
+            share_s = (until - now) / (len(addresses) - tried)
+            try:
+                async with asyncio.timeout_at(now + share_s):
+                    return await self._open_one(url, address)
+            except TimeoutError:
+                fault = DeliveryFault("timeout", "no connection before the deadline")
+                fault.address = address
+            except DeliveryFault as error:
+                if error.kind not in _TRY_NEXT:
+                    raise
+                fault = error
+        raise fault
+
+    async def _open_one(self, url: EndpointUrl, address: str) -> Connection:
+        origin = (url.scheme, url.host, url.port)
+        connection = Connection(origin=origin, address=address, bounds=self.bounds)
+        try:
+            await self._connect(connection, url.port)
+            if url.scheme == "https":
+                await connection.secure(self.tls, url.host)
+        except DeliveryFault as fault:
+            fault.address = address
+            fault.phases = Phases(connect_s=connection.connect_s, tls_s=connection.tls_s)
+            connection.abort()
+            raise
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _connect(self, connection: Connection, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_connection(lambda: connection, connection.address, port)
+        except ConnectionRefusedError:
+            raise DeliveryFault("connect_refused", "nobody listens on the port") from None
+        except ConnectionResetError:
+            raise broken() from None
+        except OSError as error:
+            reason = os.strerror(error.errno).lower() if error.errno else "unreachable"
+            raise DeliveryFault("connect", f"no connection: {reason}") from None
+        peer = connection.peer()
+        if not self.permits(peer):
+            raise Blocked(classify(ip_address(peer)) or "refused")

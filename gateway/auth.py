@@ -1,0 +1,110 @@
+"""Who calls, what they may do, and which app they mean.
+
+`Authorization: Bearer hk_...`. Behind a key of scope `*` may stand `|<environment id>`, which
+selects the environment to act in; without it a key acts in its own.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from starlette.requests import Request
+
+from gateway.appbook import KIND
+from gateway.parts import Parts, parts
+from schema.api_key import ALL_SCOPES, ApiKey, KeyKind
+from schema.app import App
+from schema.errors import Forbidden, NotFound, Unauthenticated
+
+_SCHEME: Final = "bearer "
+
+
+class Access(Enum):
+    """Which callers an operation takes."""
+
+    TENANT = "tenant"  # any key; those of an app within that app
+    OPERATOR = "operator"  # operator keys of the environment
+    INSTALLATION = "installation"  # operator keys of every environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The holder of a key that counts, acting in one environment.
+
+    Attributes:
+        app_id: The only app there is for this caller; None for operators.
+    """
+
+    environment_id: str
+    app_id: str | None
+    kind: KeyKind
+    key_id: str
+    scopes: tuple[str, ...]
+    session_id: str | None = None
+
+
+async def authenticate(request: Request) -> Caller:
+    """Find out who calls.
+
+    Raises:
+        Unauthenticated: There is no key, or one that does not count (any more).
+    """
+    header = request.headers.get("authorization", "")
+    if header[: len(_SCHEME)].lower() != _SCHEME:
+        raise Unauthenticated("Send your key in the header: Authorization: Bearer <key>.")
+    text, _, environment_id = header[len(_SCHEME) :].strip().partition("|")
+    given = parts(request)
+    key = await given.keys.find(text)
+    if key is None:
+        raise Unauthenticated
+    if environment_id and environment_id != key.environment_id:
+        await _check_environment(given, key, environment_id)
+    return Caller(
+        environment_id=environment_id or key.environment_id,
+        app_id=key.app_id,
+        kind=key.kind,
+        key_id=key.id,
+        scopes=key.scopes,
+        session_id=key.session_id,
+    )
+
+
+def admit(caller: Caller, access: Access) -> None:
+    """Let a caller pass or not.
+
+    Raises:
+        Forbidden: The key may not do this.
+    """
+    if access is not Access.TENANT:
+        require_operator(caller)
+    if access is Access.INSTALLATION and ALL_SCOPES not in caller.scopes:
+        raise Forbidden
+
+
+def require_operator(caller: Caller) -> None:
+    """Let only operators pass.
+
+    Raises:
+        Forbidden: The key is one of an app.
+    """
+    if caller.kind is not KeyKind.OPERATOR:
+        raise Forbidden
+
+
+async def resolve_app(request: Request, caller: Caller) -> App:
+    """Find the app that a path names, by its id or uid.
+
+    Raises:
+        NotFound: The caller's environment has none such, or it is not the caller's own.
+    """
+    app = await parts(request).apps.find(caller.environment_id, request.path_params["app_id"])
+    if caller.app_id is not None and caller.app_id != app.id:
+        raise NotFound(KIND)
+    return app
+
+
+async def _check_environment(given: Parts, key: ApiKey, environment_id: str) -> None:
+    if ALL_SCOPES not in key.scopes:
+        raise Unauthenticated("This key acts in its own environment only.")
+    if await given.keys.environment(environment_id) is None:
+        raise Unauthenticated("There is no such environment.")

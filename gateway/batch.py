@@ -1,0 +1,233 @@
+"""Gathers what callers hand in one by one, so that one round trip serves many.
+
+Batches form by themselves: whoever comes while one is under way waits for the next. Nothing waits
+for a clock, so that a lone item goes out at once.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
+
+from schema.errors import Overload
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Waiting(Generic[T, R]):
+    """An item, and whoever waits for what becomes of it (and may have given up)."""
+
+    item: T
+    size: int
+    future: "asyncio.Future[R]"
+
+    def resolve(self, result: R) -> None:
+        """Hand the result over."""
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Hand an error over."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Gatherer(Generic[T, R]):
+    """Runs `carry` over batches, a few at a time. An async context: it owns its tasks.
+
+    `carry` resolves or fails every member; those that it leaves open fail with its error. A caller
+    that is cancelled leaves its item in the batch.
+    """
+
+    def __init__(
+        self,
+        carry: Callable[[Sequence[Waiting[T, R]]], Awaitable[None]],
+        *,
+        lanes: int,
+        most: int,
+        most_size: int,
+        most_waiting: int,
+        most_waiting_size: int,
+    ) -> None:
+        """Take the work and its limits.
+
+        Args:
+            carry: What is done with a batch.
+            lanes: Batches under way at a time.
+            most: Items of a batch.
+            most_size: Sum of the sizes of a batch; one larger item goes alone.
+            most_waiting: Items that may wait; beyond, callers meet `Overload`.
+            most_waiting_size: Sum of the sizes that may wait.
+        """
+        self._carry = carry
+        self._lanes = lanes
+        self._most = most
+        self._most_size = most_size
+        self._most_waiting = most_waiting
+        self._most_waiting_size = most_waiting_size
+        self._queue: deque[Waiting[T, R]] = deque()
+        self._queued_size = 0
+        self._work = asyncio.Event()
+        self._closing = False
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        for _ in range(self._lanes):
+            self._group.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish what waits, then end."""
+        self._closing = True
+        self._work.set()
+        await self._group.__aexit__(kind, error, trace)
+
+    async def submit(self, item: T, size: int = 0) -> R:
+        """Hand an item in and wait for what becomes of it.
+
+        Raises:
+            Overload: Too much waits already.
+        """
+        full = len(self._queue) >= self._most_waiting
+        if full or (self._queue and self._queued_size + size > self._most_waiting_size):
+            raise Overload("more waits to be published than this gateway holds; try again")
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._queue.append(Waiting(item=item, size=size, future=future))
+        self._queued_size += size
+        self._work.set()
+        return await future
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            # Let everybody in who is ready in this turn of the loop.
+            await asyncio.sleep(0)
+            batch = self._take()
+            if batch:
+                await self._carry_whole(batch)
+            elif self._closing:
+                return
+
+    async def _carry_whole(self, batch: Sequence[Waiting[T, R]]) -> None:
+        try:
+            await self._carry(batch)
+        except asyncio.CancelledError:
+            for waiting in batch:
+                waiting.future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to this loop
+            for waiting in batch:
+                waiting.fail(error)
+
+    def _take(self) -> list[Waiting[T, R]]:
+        batch: list[Waiting[T, R]] = []
+        size = 0
+        while self._queue and len(batch) < self._most:
+            if batch and size + self._queue[0].size > self._most_size:
+                break
+            size += self._queue[0].size
+            batch.append(self._queue.popleft())
+        self._queued_size -= size
+        if not self._queue and not self._closing:
+            self._work.clear()
+        return batch
+
+
+class _Lead(Enum):
+    YOURS = "yours"
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Asking(Generic[T, R]):
+    item: T
+    future: "asyncio.Future[R | _Lead]"
+
+
+class Relay(Generic[T, R]):
+    """Lets callers that ask the same kind of question at a time ask it together.
+
+    It has no task of its own: whoever comes first asks for all that wait, then hands over. If the
+    one who asks is cancelled, the others ask again.
+    """
+
+    def __init__(self, *, most: int) -> None:
+        """Bound how many ask together."""
+        self._most = most
+        self._queue: deque[_Asking[T, R]] = deque()
+        self._led = False
+
+    async def ask(self, item: T, carry: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> R:
+        """Ask, alone or with others.
+
+        Args:
+            item: The question.
+            carry: Answers questions in their order; that of whoever leads is used.
+        """
+        future: asyncio.Future[R | _Lead] = asyncio.get_running_loop().create_future()
+        own = _Asking[T, R](item=item, future=future)
+        self._queue.append(own)
+        if self._led:
+            answer = await self._wait(own)
+            if not isinstance(answer, _Lead):
+                return answer
+        self._led = True
+        try:
+            # Let everybody in who is ready in this turn of the loop.
+            await asyncio.sleep(0)
+            return await self._lead(own, carry)
+        finally:
+            if own in self._queue:  # cancelled before it asked
+                self._queue.remove(own)
+            self._hand_over()
+
+    async def _wait(self, own: _Asking[T, R]) -> "R | _Lead":
+        try:
+            return await own.future
+        except asyncio.CancelledError:
+            if own in self._queue:
+                self._queue.remove(own)
+            if own.future.done() and not own.future.cancelled() and own.future.result() is _LEAD:
+                self._hand_over()
+            raise
+
+    async def _lead(
+        self, own: _Asking[T, R], carry: Callable[[Sequence[T]], Awaitable[Sequence[R]]]
+    ) -> R:
+        self._queue.remove(own)
+        others = [self._queue.popleft() for _ in range(min(len(self._queue), self._most - 1))]
+        try:
+            mine, *theirs = await carry([own.item, *(other.item for other in others)])
+        except asyncio.CancelledError:
+            self._queue.extendleft(reversed(others))
+            raise
+        except Exception as error:
+            for other in others:
+                if not other.future.done():
+                    other.future.set_exception(error)
+            raise
+        for other, answer in zip(others, theirs, strict=True):
+            if not other.future.done():
+                other.future.set_result(answer)
+        return mine
+
+    def _hand_over(self) -> None:
+        self._led = False
+        for waiting in self._queue:
+            if not waiting.future.done():
+                self._led = True
+                waiting.future.set_result(_LEAD)
+                return
+
+
+_LEAD: Final = _Lead.YOURS

@@ -1,0 +1,48 @@
+"""What a gateway is told when it starts. Read from the environment by deploy alone."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from schema import event
+from schema.address import AddressPolicy, Network
+
+_ENVELOPE_BYTES: Final = 65_536  # of a request around its payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """The settings of one gateway process.
+
+    Attributes:
+        shards: As many as the installation was made with.
+        allowed_networks: Private networks that endpoints may be in all the same.
+        key_cache_s: How long a key or app that was looked up is believed without a look at the
+            database, while notifications arrive. Changes are heard of at once.
+        deaf_cache_s: The same while the connection for notifications is down.
+    """
+
+    shards: int = 64
+    stream: str = event.STREAM
+    max_payload_bytes: int = 1_048_576
+    https_only: bool = False
+    allowed_networks: tuple[Network, ...] = ()
+    allow_ip_literals: bool = False
+    key_cache_s: float = 60.0
+    deaf_cache_s: float = 0.5
+    cached_keys: int = 10_000
+    cached_apps: int = 50_000
+    acquire_s: float = 5.0  # how long a request waits for a connection to Postgres
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Say how large a request's body may be: the payload and what stands around it."""
+        return self.max_payload_bytes + _ENVELOPE_BYTES
+
+    @property
+    def address_policy(self) -> AddressPolicy:
+        """Say which URLs endpoints may have."""
+        return AddressPolicy(
+            allowed_networks=self.allowed_networks,
+            https_only=self.https_only,
+            allow_ip_literals=self.allow_ip_literals,
+        )

@@ -1,0 +1,121 @@
+"""What the gateway counts, and what it reads when it is asked: `GET /metrics`, for Prometheus.
+
+Counters belong to a process; where several share a directory, `shown` gives the registry that adds
+them up. The figures are of the installation, read from Postgres and NATS, and kept for a few
+seconds (longer where reading them takes long), so that scrapes cost little. docs/metrics.md lists
+all names. Labels are few and bounded: never an app, an endpoint or a URL.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.figures import Figures, Reader
+from gateway.parts import Parts, parts
+from gateway.routing import AnyOperation, OpenOperation
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+LATENCY_BUCKETS_S: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+)  # fmt: skip
+BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+HTTP: Final = "http"
+
+
+class Metrics:
+    """The gateway's metrics in one registry."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry | None = None,
+        *,
+        shown: Callable[[CollectorRegistry], CollectorRegistry] = lambda own: own,
+    ) -> None:
+        """Register everything.
+
+        Args:
+            registry: Holds this process's metrics.
+            shown: Makes of it, at each scrape, the registry that the answer is written from.
+        """
+        self._registry = CollectorRegistry() if registry is None else registry
+        self._shown = shown
+        self._reader = Reader()
+        self.accepted = Counter(
+            "hookline_accepted",
+            "Events accepted, by the door they came in.",
+            ["door"],
+            registry=self._registry,
+        )
+        self.refused = Counter(
+            "hookline_refused",
+            "Requests to publish that were refused, by the code of the answer.",
+            ["code"],
+            registry=self._registry,
+        )
+        self.accept = Histogram(
+            "hookline_accept_seconds",
+            "From a request to publish to the stream's acknowledgement.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
+        self.publish = Histogram(
+            "hookline_publish_seconds",
+            "How long a group commit to the stream took.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
+        self.publish_batch = Histogram(
+            "hookline_publish_batch_size",
+            "Events of a group commit.",
+            buckets=BATCH_BUCKETS,
+            registry=self._registry,
+        )
+
+    def published(self, *, batch: int, seconds: float) -> None:
+        """Count a group commit."""
+        self.publish.observe(seconds)
+        self.publish_batch.observe(batch)
+
+    async def render(self, given: Parts) -> bytes:
+        """Write everything in Prometheus's text format."""
+        figures = await self._reader.read(given)
+        read = CollectorRegistry(auto_describe=False)
+        read.register(_Shown(figures))
+        # Several processes' counters lie in files: merging them is work for another thread.
+        counted = await asyncio.to_thread(lambda: generate_latest(self._shown(self._registry)))
+        return counted + generate_latest(read)
+
+
+def routes() -> list[AnyOperation]:
+    """List the operations on metrics."""
+    return [OpenOperation(method="GET", path="/metrics", handler=metrics)]
+
+
+async def metrics(request: Request) -> Response:
+    """Answer a scrape."""
+    given = parts(request)
+    text = await given.publisher.metrics.render(given)
+    return Response(text, headers={"content-type": CONTENT_TYPE})
+
+
+class _Shown(Collector):
+    """Shows figures as gauges; those that could not be read are left out."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily(
+            "hookline_reachable", "1 where a part answered the gateway.", labels=["part"]
+        )
+        for part, well in self._figures.reachable.items():
+            up.add_metric([part], float(well))
+        yield up
+        for figure in self._figures.values:
+            yield GaugeMetricFamily(figure.name, figure.meaning, value=figure.value)

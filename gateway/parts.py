@@ -1,0 +1,62 @@
+"""What a gateway is made of. Made once by `create_app`, read by every request."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from nats.aio.client import Client
+from starlette.requests import Request
+
+from gateway.config import GatewayConfig
+from schema.store.link import Link, Pool
+from schema.store.pool import reachable
+from signer.vault import Vault
+
+if TYPE_CHECKING:  # these are made of parts themselves
+    from gateway.appbook import AppBook
+    from gateway.keyring import KeyRing
+    from gateway.publish import Publisher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that a request may use.
+
+    Attributes:
+        clock: Gives aware UTC.
+        keys: Who calls, by the key they show.
+        apps: Apps by id or uid.
+    """
+
+    pool: Pool
+    bus: Client
+    vault: Vault
+    clock: Callable[[], datetime]
+    config: GatewayConfig
+    publisher: "Publisher"
+    keys: "KeyRing"
+    apps: "AppBook"
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Link]:
+        """Lend a connection to Postgres; do nothing else than Postgres inside.
+
+        Raises:
+            Unavailable: Postgres does not answer, or all connections are in use for too long.
+        """
+        async with reachable(), self.pool.acquire(timeout=self.config.acquire_s) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Link]:
+        """Lend a connection inside of a transaction."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+
+def parts(request: Request) -> Parts:
+    """Give the parts of the gateway that a request came to."""
+    found: Parts = request.app.state.parts
+    return found

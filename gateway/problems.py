@@ -1,0 +1,88 @@
+"""Errors as answers: the one place that knows status codes.
+
+422 is `{"detail": [{loc, msg, type}]}`, everything else `{"code", "detail"}`, as the SDKs read it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answer import JSON
+from schema.errors import (
+    BadState,
+    Conflict,
+    Forbidden,
+    HooklineError,
+    Invalid,
+    NotFound,
+    Overload,
+    RequestFault,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+
+STATUS: Final[Mapping[type[HooklineError], int]] = {
+    RequestFault: 400,
+    BadState: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    Invalid: 422,
+    Overload: 429,
+    Unavailable: 503,
+    HooklineError: 500,
+}
+SERVER_ERROR: Final = 500
+_HTTP: Final = {
+    404: ("not_found", "There is nothing at this path."),
+    405: ("method_not_allowed", "This path does not take this method."),
+}
+
+
+def status_of(error: HooklineError) -> int:
+    """Say which status an error is answered with."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def respond(error: HooklineError) -> Response:
+    """Turn an error into its answer."""
+    status = status_of(error)
+    if status == SERVER_ERROR:
+        return server_error()
+    if isinstance(error, Invalid):
+        faults = [{"loc": list(f.loc), "msg": f.msg, "type": f.type} for f in error.faults]
+        return _json({"detail": faults}, status)
+    return _json({"code": error.code, "detail": str(error)}, status, _headers(error))
+
+
+def server_error() -> Response:
+    """Answer what nobody expected; what happened is for the log, not for the caller."""
+    return _json({"code": "server_error", "detail": "Internal Server Error"}, SERVER_ERROR)
+
+
+async def on_http_error(_request: Request, error: Exception) -> Response:
+    """Answer an unknown path or method."""
+    if not isinstance(error, HTTPException):
+        return server_error()
+    code, detail = _HTTP.get(error.status_code, ("generic_error", error.detail))
+    return _json({"code": code, "detail": detail}, error.status_code, error.headers)
+
+
+def _headers(error: HooklineError) -> Mapping[str, str] | None:
+    if isinstance(error, Overload | Unavailable):
+        return {"retry-after": str(math.ceil(error.retry_after_s))}
+    if isinstance(error, Unauthenticated):
+        return {"www-authenticate": "Bearer"}
+    return None
+
+
+def _json(data: object, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(data), status_code=status, headers=headers, media_type=JSON)

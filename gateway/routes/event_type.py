@@ -1,0 +1,228 @@
+"""Event types: `/api/v1/event-type`."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from jsonschema import Draft7Validator
+from jsonschema.exceptions import SchemaError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import trail
+from gateway.answer import answer, nothing
+from gateway.auth import Access, Caller
+from gateway.body import Fields, read_fields
+from gateway.cursor import envelope, read_page
+from gateway.parts import Parts, parts
+from gateway.query import Query
+from gateway.routing import AnyOperation, Operation
+from schema.api_key import KeyKind
+from schema.errors import Conflict, NotFound
+from schema.event import EVENT_TYPE_PATTERN
+from schema.event_type import EventType
+from schema.store import event_type as store
+from schema.store.link import Link
+
+KIND: Final = "Event type"
+FLAGS: Final = ("featureFlags", "featureFlag")
+_ALL: Final = "/api/v1/event-type"
+_ONE: Final = "/api/v1/event-type/{event_type_name}"
+_PARAMETER: Final = "event_type_name"
+
+
+def routes() -> list[AnyOperation]:
+    """List the operations on event types."""
+    return [
+        Operation(method="GET", path=_ALL, access=Access.TENANT, handler=list_event_types),
+        Operation(method="POST", path=_ALL, access=Access.OPERATOR, handler=create),
+        Operation(method="GET", path=_ONE, access=Access.TENANT, handler=get),
+        Operation(method="PUT", path=_ONE, access=Access.OPERATOR, handler=upsert),
+        Operation(method="PATCH", path=_ONE, access=Access.OPERATOR, handler=patch),
+        Operation(method="DELETE", path=_ONE, access=Access.OPERATOR, handler=delete),
+    ]
+
+
+def show(event_type: EventType) -> dict[str, object]:
+    """Give what the API shows of an event type, in the words of both versions."""
+    flags = event_type.feature_flags
+    return {
+        "name": event_type.name,
+        "description": event_type.description,
+        "schemas": event_type.schemas,
+        "archived": event_type.archived,
+        "deprecated": event_type.deprecated,
+        "groupName": event_type.group_name,
+        "featureFlag": flags[0] if flags else None,
+        "featureFlags": flags,
+        "createdAt": event_type.created_at,
+        "updatedAt": event_type.updated_at,
+    }
+
+
+async def list_event_types(request: Request, caller: Caller) -> Response:
+    """Give a page of the environment's event types; their schemas only when asked for."""
+    page = read_page(
+        request, default_ascending=True, check=lambda key: EVENT_TYPE_PATTERN.match(key) is not None
+    )
+    query = Query(request)
+    archived = query.boolean("include_archived", default=False)
+    schemas = query.boolean("with_content", default=False)
+    async with parts(request).connection() as link:
+        rows = await store.page(
+            link,
+            caller.environment_id,
+            bound=page.bound,
+            up=page.scans_up,
+            limit=page.fetch,
+            archived=archived,
+            flagged=_sees_flagged(caller),
+            schemas=schemas,
+        )
+    return answer(envelope(rows, page, lambda event_type: event_type.name, show))
+
+
+async def create(request: Request, caller: Caller) -> Response:
+    """Make an event type, or bring back an archived one with what the body says."""
+    given = parts(request)
+    fields = await read_fields(request)
+    name = fields.text("name", min_length=1, max_length=256, pattern=EVENT_TYPE_PATTERN)
+    event_type = _read_all(given, caller, name, fields)
+    fields.check()
+    async with given.transaction() as link:
+        made = await store.insert(link, event_type)
+        if made is None:
+            raise Conflict("An event type with this name exists already", "event_type_exists")
+        await trail.note(link, given, caller, "event_type.create", name)
+    return answer(show(made), 201)
+
+
+async def get(request: Request, caller: Caller) -> Response:
+    """Give an event type, archived or not."""
+    name = _name(request)
+    async with parts(request).connection() as link:
+        found = await store.find(link, caller.environment_id, name)
+    if found is None or not (found.feature_flags is None or _sees_flagged(caller)):
+        raise NotFound(KIND)
+    return answer(show(found))
+
+
+async def upsert(request: Request, caller: Caller) -> Response:
+    """Replace an event type, or make one; its name is that of the path."""
+    given = parts(request)
+    name = _name(request)
+    fields = await read_fields(request)
+    event_type = _read_all(given, caller, name, fields)
+    fields.check()
+    async with given.transaction() as link:
+        event_type, is_new = await store.upsert(link, event_type)
+        done = "event_type.create" if is_new else "event_type.update"
+        await trail.note(link, given, caller, done, name)
+    return answer(show(event_type), 201 if is_new else 200)
+
+
+async def patch(request: Request, caller: Caller) -> Response:
+    """Change what the body names; null clears what can be empty."""
+    given = parts(request)
+    name = _name(request)
+    fields = await read_fields(request)
+    async with given.transaction() as link:
+        event_type = _patched(await _lock(link, caller, name), fields)
+        fields.check()
+        event_type, _ = await store.upsert(link, replace(event_type, updated_at=given.clock()))
+        await trail.note(link, given, caller, "event_type.update", name)
+    return answer(show(event_type))
+
+
+async def delete(request: Request, caller: Caller) -> Response:
+    """Archive an event type; with `expunge` delete it for good."""
+    given = parts(request)
+    name = _name(request)
+    expunge = Query(request).boolean("expunge", default=False)
+    async with given.transaction() as link:
+        event_type = await _lock(link, caller, name)
+        if expunge:
+            await store.expunge(link, caller.environment_id, name)
+        else:
+            archived = replace(event_type, archived=True, updated_at=given.clock())
+            await store.upsert(link, archived)
+        done = "event_type.expunge" if expunge else "event_type.archive"
+        await trail.note(link, given, caller, done, name)
+    return nothing()
+
+
+def _name(request: Request) -> str:
+    name: str = request.path_params[_PARAMETER]
+    if not EVENT_TYPE_PATTERN.match(name):
+        raise NotFound(KIND)
+    return name
+
+
+def _sees_flagged(caller: Caller) -> bool:
+    return caller.kind is KeyKind.OPERATOR
+
+
+async def _lock(link: Link, caller: Caller, name: str) -> EventType:
+    found = await store.lock(link, caller.environment_id, name)
+    if found is None:
+        raise NotFound(KIND)
+    return found
+
+
+def _read_all(given: Parts, caller: Caller, name: str, fields: Fields) -> EventType:
+    now = given.clock()
+    return EventType(
+        environment_id=caller.environment_id,
+        name=name,
+        description=fields.text("description"),
+        schemas=_read_schemas(fields),
+        archived=fields.boolean("archived", default=False),
+        deprecated=fields.boolean("deprecated", default=False),
+        group_name=_read_group(fields),
+        feature_flags=_read_flags(fields),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _patched(event_type: EventType, fields: Fields) -> EventType:
+    if fields.has("description"):
+        event_type = replace(event_type, description=fields.text("description"))
+    if fields.has("schemas"):
+        event_type = replace(event_type, schemas=_read_schemas(fields))
+    if fields.has("groupName"):
+        event_type = replace(event_type, group_name=_read_group(fields))
+    if fields.has(*FLAGS):
+        event_type = replace(event_type, feature_flags=_read_flags(fields))
+    return replace(
+        event_type,
+        archived=_read_switch(fields, "archived", present=event_type.archived),
+        deprecated=_read_switch(fields, "deprecated", present=event_type.deprecated),
+    )
+
+
+def _read_switch(fields: Fields, name: str, *, present: bool) -> bool:
+    return fields.boolean(name) if fields.has(name) else present
+
+
+def _read_group(fields: Fields) -> str | None:
+    return fields.optional_text("groupName", max_length=256, pattern=EVENT_TYPE_PATTERN)
+
+
+def _read_flags(fields: Fields) -> tuple[str, ...] | None:
+    """Read feature flags: a list, or one by its older name."""
+    if isinstance(fields.raw(*FLAGS), str):
+        return (fields.text(*FLAGS, min_length=1, max_length=256, pattern=EVENT_TYPE_PATTERN),)
+    return fields.optional_texts(*FLAGS, pattern=EVENT_TYPE_PATTERN)
+
+
+def _read_schemas(fields: Fields) -> dict[str, Any] | None:
+    """Read JSON Schemas by version, each checked against the schema of schemas."""
+    schemas = fields.document("schemas")
+    for version, schema in (schemas or {}).items():
+        try:
+            Draft7Validator.check_schema(schema)
+        except SchemaError as error:
+            fields.fault("schemas", f"version {version} is no JSON Schema: {error.message}"[:500])
+        except RecursionError:
+            fields.fault("schemas", f"version {version} nests too deeply")
+    return schemas

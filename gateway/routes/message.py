@@ -1,0 +1,206 @@
+"""Messages: `/api/v1/app/{app_id}/msg`.
+
+A payload leaves as it came: its bytes stand in answers without being written anew. One that is no
+object (a service may publish any JSON on NATS) is shown as `{"value": ...}`, as the SDKs expect an
+object.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import ring, trail
+from gateway.accept import Door, read_draft
+from gateway.answer import answer, nothing
+from gateway.appbook import KIND as APP_KIND
+from gateway.auth import Access, Caller, resolve_app
+from gateway.body import Fields, parse, read_body
+from gateway.common import MAX_UID, read_metadata, read_rate
+from gateway.cursor import envelope
+from gateway.locate import find_message, find_stored
+from gateway.metrics import HTTP
+from gateway.parts import Parts, parts
+from gateway.query import Query
+from gateway.routing import AnyOperation, Operation
+from gateway.window import read_window_of
+from schema import event, ids
+from schema.app import App
+from schema.errors import Conflict, HooklineError, NotFound
+from schema.message import Message
+from schema.store import app as apps
+from schema.store import dead_letter, delivery
+from schema.store import message as store
+
+ALL: Final = "/api/v1/app/{app_id}/msg"
+ONE: Final = "/api/v1/app/{app_id}/msg/{msg_id}"
+_HIDDEN: Final[Mapping[str, Any]] = {}
+_EXPUNGED: Final[Mapping[str, Any]] = {"expired": True}
+_WHERE: Final = ("body", "application")
+
+
+def routes() -> list[AnyOperation]:
+    """List the operations on messages."""
+    return [
+        Operation(method="POST", path=ALL, access=Access.OPERATOR, handler=_Create()),
+        Operation(method="GET", path=ALL, access=Access.TENANT, handler=list_messages),
+        Operation(method="GET", path=ONE, access=Access.TENANT, handler=get),
+        Operation(method="DELETE", path=f"{ONE}/content", access=Access.OPERATOR, handler=expunge),
+    ]
+
+
+def show(message: Message, *, with_content: bool) -> dict[str, object]:
+    """Give what the API shows of a message; its time is that of its id, as in the windows."""
+    return {
+        "id": message.id,
+        "eventId": message.event_id,
+        "eventType": message.event_type,
+        "payload": show_payload(message.payload) if with_content else _HIDDEN,
+        "channels": message.channels,
+        "tags": message.tags,
+        "timestamp": ids.time_of(message.id),
+        "deliverAt": None,
+    }
+
+
+def show_payload(payload: bytes | None) -> object:
+    """Give the bytes of a payload as they are, to stand in an answer."""
+    if payload is None:
+        return _EXPUNGED
+    plain = orjson.Fragment(payload)
+    return plain if payload.lstrip()[:1] == b"{" else {"value": plain}
+
+
+def read_filter(query: Query) -> store.Filter:
+    """Read which messages a list is about."""
+    return store.Filter(
+        event_types=query.texts("event_types", pattern=event.EVENT_TYPE_PATTERN),
+        channel=query.text("channel", pattern=event.CHANNEL_PATTERN),
+        tag=query.text("tag", pattern=event.TAG_PATTERN),
+    )
+
+
+class _Create:
+    """Accepts a message: 202 once the stream has it on disk."""
+
+    def __init__(self) -> None:
+        self._door = Door()
+
+    async def __call__(self, request: Request, caller: Caller) -> Response:
+        """Accept a message; with `application` in the body make its app first, if there is none."""
+        metrics = parts(request).publisher.metrics
+        started_s = asyncio.get_running_loop().time()
+        try:
+            response = await self._accept(request, caller)
+        except HooklineError as error:
+            metrics.refused.labels(error.code).inc()
+            raise
+        metrics.accepted.labels(HTTP).inc()
+        metrics.accept.observe(asyncio.get_running_loop().time() - started_s)
+        return response
+
+    async def _accept(self, request: Request, caller: Caller) -> Response:
+        given = parts(request)
+        with_content = Query(request).boolean("with_content", default=True)
+        body = await read_body(request)
+        fields = Fields(parse(body))
+        try:
+            app = await resolve_app(request, caller)
+        except NotFound:
+            app = await _make_app(request, caller, fields)
+        draft = read_draft(fields, body, max_bytes=given.config.max_payload_bytes)
+        message = await self._door.accept(given, app.id, draft)
+        return answer(show(message, with_content=with_content), 202)
+
+
+async def list_messages(request: Request, caller: Caller) -> Response:
+    """Give a page of the app's messages, newest first; this moment's may be missing."""
+    given = parts(request)
+    query = Query(request)
+    window = read_window_of(request, query, ids.MESSAGE)
+    wanted = read_filter(query)
+    with_content = query.boolean("with_content", default=True)
+    query.check()
+    app = await resolve_app(request, caller)
+    async with given.connection() as link:
+        rows = await store.page(link, app.id, window.span, wanted, with_payload=with_content)
+    shown = envelope(
+        rows, window.page, lambda row: row.id, lambda row: show(row, with_content=with_content)
+    )
+    return answer(shown)
+
+
+async def get(request: Request, caller: Caller) -> Response:
+    """Give a message by its id or event id, also one that was accepted just now."""
+    with_content = Query(request).boolean("with_content", default=True)
+    app = await resolve_app(request, caller)
+    message = await find_message(parts(request), app.id, request.path_params["msg_id"])
+    return answer(show(message, with_content=with_content))
+
+
+async def expunge(request: Request, caller: Caller) -> Response:
+    """Forget a payload for good; what is still owed of the message is called off."""
+    given = parts(request)
+    app = await resolve_app(request, caller)
+    message = await find_stored(given, app.id, request.path_params["msg_id"])
+    now = given.clock()
+    async with given.transaction() as link:
+        cancelled = await delivery.cancel(link, app.id, message.id)
+        await store.expunge(link, app.id, message.id, now)
+        await dead_letter.park_cancelled(link, app.id, message.id, now)
+        await ring.note(link, given, app.id, *cancelled)
+        await trail.note(
+            link, given, caller, "message.expunge", message.id, cancelled=len(cancelled)
+        )
+    given.publisher.recent.forget(app.id, message.id)
+    await ring.ring(given, app.id)
+    return nothing()
+
+
+async def _make_app(request: Request, caller: Caller, fields: Fields) -> App:
+    """Make the app that a path names by its uid, as the body describes it.
+
+    Raises:
+        NotFound: The body does not, so the app is missing.
+    """
+    given = parts(request)
+    if fields.raw("application") is None:
+        raise NotFound(APP_KIND)
+    app = _read_app(given, caller, request.path_params["app_id"], fields.raw("application"))
+    try:
+        async with given.transaction() as link:
+            await apps.insert(link, app)
+            await trail.note(link, given, caller, "app.create", app.id)
+    except Conflict:  # somebody made it in between
+        return await resolve_app(request, caller)
+    return app
+
+
+def _read_app(given: Parts, caller: Caller, uid: str, described: object) -> App:
+    fields = Fields(described, *_WHERE)
+    now = given.clock()
+    stated = fields.optional_text(
+        "uid", min_length=1, max_length=MAX_UID, pattern=event.UID_PATTERN
+    )
+    if stated is None:
+        fields.fault("uid", "is required here", fault_type="application_uid_missing")
+    elif stated != uid:
+        fields.fault("uid", "must be that of the path", fault_type="application_uid_mismatch")
+    elif stated.startswith(ids.APP):
+        fields.fault("uid", f"must not begin with {ids.APP}")
+    app = App(
+        environment_id=caller.environment_id,
+        id=ids.new_id(ids.APP, now),
+        uid=uid,
+        name=fields.text("name", min_length=1),
+        throttle_rate=read_rate(fields),
+        retry_policy=None,
+        metadata=read_metadata(fields),
+        created_at=now,
+        updated_at=now,
+    )
+    fields.check()
+    return app

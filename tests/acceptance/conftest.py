@@ -1,0 +1,78 @@
+"""What acceptance tests are lent: whole installations, a receiver, and what to talk with."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.acceptance.world import World, world_of
+from tests.installation import Installation, installed
+from tests.receiver import Receiver
+from tests.services import Services, running_services
+
+SCHEDULE_S = (0.3, 0.6)
+TIMEOUT_S = 1.5
+MAX_PAYLOAD_BYTES = 65_536
+
+_SETTINGS = {
+    "HOOKLINE_RETRY_SCHEDULE": ",".join(map(str, SCHEDULE_S)),
+    "HOOKLINE_REQUEST_TIMEOUT": str(TIMEOUT_S),
+    "HOOKLINE_MAX_PAYLOAD_BYTES": str(MAX_PAYLOAD_BYTES),
+}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sound(services: Services) -> AsyncIterator[Installation]:
+    """Lend an installation of two gateways and two dispatchers, to be left as it is."""
+    async with installed(services, gateways=2, dispatchers=2, **_SETTINGS) as here:
+        yield here
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def breakable_anywhere() -> AsyncIterator[Installation]:
+    """Run an installation on servers of its own, so that those may be killed, too."""
+    async with (
+        running_services() as own,
+        installed(
+            own, gateways=2, dispatchers=2, HOOKLINE_SVIX_HEADERS="true", **_SETTINGS
+        ) as here,
+    ):
+        yield here
+
+
+@pytest_asyncio.fixture
+async def breakable(breakable_anywhere: Installation) -> AsyncIterator[Installation]:
+    """Lend an installation whose parts may be stopped and killed; what does not run is started."""
+    for name, server in breakable_anywhere.servers.items():
+        if not server.runs:
+            await breakable_anywhere.start(name)
+    yield breakable_anywhere
+
+
+@pytest_asyncio.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver() as listening:
+        yield listening
+
+
+@pytest_asyncio.fixture
+async def world(sound: Installation, receiver: Receiver) -> AsyncIterator[World]:
+    async with world_of(sound, receiver) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def breakable_world(breakable: Installation, receiver: Receiver) -> AsyncIterator[World]:
+    async with world_of(breakable, receiver) as opened:
+        yield opened
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show what the processes printed beside a failure."""
+    report = yield
+    if report.failed and call.when == "call":
+        for name, lent in item.funcargs.items():
+            if isinstance(lent, Installation):
+                report.sections.append((f"what {name} printed", lent.printed()))
+    return report

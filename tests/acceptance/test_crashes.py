@@ -1,0 +1,167 @@
+"""Processes that are killed with SIGKILL lose nothing that was accepted."""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from contextlib import suppress
+
+import httpx
+import pytest
+from svix.api import ApplicationOut, EndpointOut, MessageStatus
+
+from tests.acceptance.test_rate_limits import RATE, measured_lateness, of_paths, shortest_window_s
+from tests.acceptance.world import TYPE, Load, World, until
+from tests.receiver import Behaviour, answer, hang, sequence
+
+EVENT = {"eventType": TYPE, "payload": {}}
+ENDPOINT_IN_FLIGHT = 16
+
+
+@pytest.mark.parametrize(
+    ("before", "behaviour"),
+    [
+        (0, sequence(hang(), answer())),
+        (1, sequence(answer(500), hang(), answer())),
+    ],
+    ids=["first-attempt", "retry"],
+)
+async def test_a_dispatcher_killed_amid_a_request_delivers_it_when_it_is_back(
+    breakable_world: World, before: int, behaviour: Behaviour
+) -> None:
+    world = breakable_world
+    await world.here.stop("dispatcher-2")
+    world.receiver.script("/killed", behaviour)
+    app = await world.app()
+    endpoint = await world.endpoint(app, "/killed", waits_s=(0.1, 0.1))
+    message = await world.publish(app, {"amount": 12})
+    await world.receiver.wait_for(before + 1)
+
+    await world.here.kill("dispatcher-1")
+    await world.here.start("dispatcher-1")
+
+    came = await world.receiver.wait_for(before + 2)
+    await world.stands(app, message.id, {endpoint.id: MessageStatus.SUCCESS})
+    assert {one.header("webhook-id") for one in came} == {message.id}
+    assert {one.body for one in came} == {came[0].body}
+    assert len(world.receiver.requests) == before + 2
+    assert await world.letters(app) == []
+
+
+async def test_a_gateway_killed_after_its_202_lost_nothing(breakable_world: World) -> None:
+    world = breakable_world
+    app = await world.app()
+    endpoint = await world.endpoint(app, "/kept")
+    accepted: set[str] = set()
+    enough = asyncio.Event()
+
+    async def publish() -> None:
+        with suppress(httpx.TransportError):
+            for _ in range(20):
+                answered = await world.http.post(f"/api/v1/app/{app.id}/msg", json=EVENT)
+                assert answered.status_code == 202
+                accepted.add(answered.json()["id"])
+                if len(accepted) >= 40:
+                    enough.set()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(publish())
+        await enough.wait()
+        await world.here.kill("gateway-1")
+
+    async def arrived() -> bool:
+        return accepted <= {one.header("webhook-id") for one in world.receiver.requests}
+
+    await until(arrived)
+    await world.here.start("gateway-1")
+    repeats = Counter(one.header("webhook-id") for one in world.receiver.requests)
+    assert set(repeats.values()) == {1}
+    for message_id in accepted:
+        await world.stands(app, message_id, {endpoint.id: MessageStatus.SUCCESS})
+
+
+async def test_when_one_dispatcher_is_killed_the_other_takes_over_within_the_limits(
+    breakable_world: World,
+) -> None:
+    world = breakable_world
+    apps = [await world.app(throttle_rate=RATE) for _ in range(6)]
+    paths = [f"/{number}" for number in range(len(apps))]
+    for app, path in zip(apps, paths, strict=True):
+        await world.endpoint(app, path)
+    each = 3 * RATE
+    async with measured_lateness() as lateness:
+        await asyncio.gather(*(_publish(world, app, each) for app in apps))
+        await world.receiver.wait_for(len(apps) * RATE)
+
+        await world.here.kill("dispatcher-1")
+
+        async def all_came() -> bool:
+            ids = {(one.path, one.header("webhook-id")) for one in world.receiver.requests}
+            return len(ids) == len(apps) * each
+
+        await until(all_came, within_s=25)
+
+    came = world.receiver.requests
+    assert len(came) - len(apps) * each <= len(apps) * ENDPOINT_IN_FLIGHT
+    for path in paths:
+        assert shortest_window_s(of_paths(came, path), RATE) >= 1.0 - lateness.worst_s
+
+
+async def _publish(world: World, app: ApplicationOut, number: int) -> None:
+    for n in range(number):
+        await world.publish(app, gate=n % 2)
+
+
+@pytest.mark.parametrize("part", ["nats", "postgres", "dispatcher-1", "gateway-1"])
+async def test_nothing_is_missing_when_a_part_is_killed_under_load(
+    breakable_world: World, part: str
+) -> None:
+    world = breakable_world
+    app = await world.app()
+    endpoints = [await world.endpoint(app, path) for path in ("/first", "/second")]
+    load = Load(world, app)
+
+    async with load.running(by_http=4, by_nats=2):
+        await load.more(60)
+        await world.here.kill(part)
+        await asyncio.sleep(0.3)  # an outage has a length: it goes on being published to
+        await world.here.start(part)
+        await load.more(60)
+
+    await _nothing_is_missing(world, app, endpoints, load)
+    came = world.receiver.requests
+    repeats = len(came) - len({(one.path, one.header("webhook-id")) for one in came})
+    assert repeats <= (ENDPOINT_IN_FLIGHT * len(endpoints) if part == "dispatcher-1" else 0)
+
+
+async def _nothing_is_missing(
+    world: World, app: ApplicationOut, endpoints: list[EndpointOut], load: Load
+) -> None:
+    """Compare what was accepted with what the receiver got and with what the log says."""
+    paths = {endpoint.url.rpartition("/")[2] for endpoint in endpoints}
+
+    def arrived(path: str) -> dict[int, set[str]]:
+        found: defaultdict[int, set[str]] = defaultdict(set)
+        for one in of_paths(world.receiver.requests, f"/{path}"):
+            found[json.loads(one.body)["number"]].add(one.header("webhook-id") or "")
+        return found
+
+    async def all_arrived() -> bool:
+        return all(load.accepted.keys() <= arrived(path).keys() for path in paths)
+
+    await until(all_arrived, within_s=30, every_s=0.1)
+    for endpoint in endpoints:
+
+        async def all_delivered(endpoint: EndpointOut = endpoint) -> bool:
+            log = await world.every_message_of(app, endpoint)
+            return {one.status for one in log} == {MessageStatus.SUCCESS}
+
+        await until(all_delivered, every_s=0.1)
+        logged = {
+            one.id: one.payload["number"] for one in await world.every_message_of(app, endpoint)
+        }
+        came = arrived(endpoint.url.rpartition("/")[2])
+        assert {number: {ident} for ident, number in logged.items()} == came
+        assert load.accepted.keys() <= came.keys() <= load.tried
+        for number, message_id in load.accepted.items():
+            assert message_id is None or came[number] == {message_id}

@@ -1,0 +1,54 @@
+"""What tests are lent: real servers for the session, a database and connections for each test."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from nats.aio.client import Client
+
+from deploy.settings import Settings
+from deploy.streams import ensure_stream, events_stream
+from schema.event import STREAM
+from schema.store.link import Pool
+from schema.store.pool import open_pool
+from tests.services import SHARDS, Services, connected, running_services
+
+POOL_SIZE = 10
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def services() -> AsyncIterator[Services]:
+    """Lend Postgres and NATS; they start when the first test asks for them."""
+    async with running_services() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def database(services: Services) -> AsyncIterator[str]:
+    """Lend a migrated database that no other test has; gives its address."""
+    async with services.database() as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def pool(database: str) -> AsyncIterator[Pool]:
+    """Lend connections to the test's database."""
+    opened = await open_pool(database, size=POOL_SIZE)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def bus(services: Services) -> AsyncIterator[Client]:
+    """Lend a connection to NATS."""
+    async with connected(services.nats_url) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def stream(bus: Client) -> AsyncIterator[str]:
+    """Lend the stream of events, empty; gives its name."""
+    jetstream = bus.jetstream()
+    config = events_stream(Settings(stream_max_bytes=2**28), shards=SHARDS)
+    await ensure_stream(jetstream, config)
+    yield STREAM
+    await jetstream.delete_stream(STREAM)

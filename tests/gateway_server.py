@@ -1,0 +1,142 @@
+"""A gateway on a loopback socket, as a caller meets it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import ip_network
+
+import httpx
+import uvicorn
+from nats.aio.client import Client
+from starlette.applications import Starlette
+from svix.api import SvixAsync, SvixOptions
+
+from gateway.app import create_app
+from gateway.config import GatewayConfig
+from schema import ids
+from schema.api_key import ALL_SCOPES, ApiKey, KeyKind, hash_of, mint
+from schema.app import Environment
+from schema.store import api_key, environment
+from schema.store.link import Pool
+from signer.vault import Vault
+from tests.services import SHARDS
+
+VAULT = Vault({"test": bytes(range(32))}, "test")
+CONFIG = GatewayConfig(shards=SHARDS, allowed_networks=(ip_network("127.0.0.0/8"),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A gateway that serves, a key of the installation's operator, and clients that it closes."""
+
+    url: str
+    key: str
+    environment_id: str
+    app: Starlette
+    pool: Pool
+    clients: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    def svix(self, key: str | None = None) -> SvixAsync:
+        """Give the official client; it does not try again."""
+        options = SvixOptions(server_url=self.url, retry_schedule=[])
+        client = SvixAsync(key or self.key, options)
+        self.clients.push_async_callback(client._httpx_client.aclose)
+        return client
+
+    def http(self, key: str | None = None) -> httpx.AsyncClient:
+        """Give a plain client with a key."""
+        headers = {"authorization": f"Bearer {key or self.key}"}
+        client = httpx.AsyncClient(base_url=self.url, headers=headers)
+        self.clients.push_async_callback(client.aclose)
+        return client
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def serve(
+    pool: Pool,
+    bus: Client,
+    *,
+    config: GatewayConfig = CONFIG,
+    clock: Callable[[], datetime] = now,
+) -> AsyncIterator[Gateway]:
+    """Serve a gateway; give it once it listens and hears of changes."""
+    app = create_app(pool=pool, bus=bus, vault=VAULT, clock=clock, config=config)
+    async with pool.acquire() as link:
+        default = await environment.find_default(link)
+    assert default is not None
+    text = await make_key(pool, default.id, scopes=(ALL_SCOPES,))
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(server.serve([listening]))
+        async with asyncio.timeout(10):
+            while not (server.started and app.state.parts.apps.cache.hears):
+                assert not serving.done()
+                await asyncio.sleep(0.005)
+        gateway = Gateway(
+            url=f"http://127.0.0.1:{port}",
+            key=text,
+            environment_id=default.id,
+            app=app,
+            pool=pool,
+        )
+        try:
+            async with gateway.clients:
+                yield gateway
+        finally:
+            server.should_exit = True
+
+
+async def make_environment(pool: Pool) -> str:
+    """Make an environment; give its id."""
+    at = now()
+    made = Environment(
+        id=ids.new_id(ids.ENVIRONMENT, at),
+        name="test",
+        kind="development",
+        is_default=False,
+        retry_policy=None,
+        created_at=at,
+        updated_at=at,
+    )
+    async with pool.acquire() as link:
+        await environment.insert(link, made)
+    return made.id
+
+
+async def make_key(
+    pool: Pool,
+    environment_id: str,
+    *,
+    kind: KeyKind = KeyKind.OPERATOR,
+    app_id: str | None = None,
+    scopes: tuple[str, ...] = (),
+    expires_at: datetime | None = None,
+) -> str:
+    """Make a key as the command line does; give its text."""
+    text = mint()
+    key = ApiKey(
+        id=ids.new_id(ids.API_KEY, now()),
+        environment_id=environment_id,
+        app_id=app_id,
+        kind=kind,
+        name="test",
+        hint=text[-4:],
+        scopes=scopes,
+        session_id=None,
+        created_at=now(),
+        expires_at=expires_at,
+        revoked_at=None,
+        last_used_at=None,
+    )
+    async with pool.acquire() as link:
+        await api_key.create(link, key, hash_of(text))
+    return text

@@ -1,0 +1,154 @@
+"""Rows that tests put straight into the tables, as the dispatcher would have written them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from schema import ids
+from schema.delivery import State
+from schema.ids import shard_of
+from schema.store.link import Link
+from tests.services import SHARDS
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _insert(link: Link, table: str, columns: dict[str, Any]) -> None:
+    names = ", ".join(columns)
+    places = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
+    await link.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *columns.values())
+
+
+async def message(link: Link, app_id: str, at: datetime | None = None, **other: Any) -> str:
+    """Store a message; give its id."""
+    at = at or now()
+    row = {
+        "app_id": app_id,
+        "id": ids.new_id(ids.MESSAGE, at),
+        "event_type": "user.created",
+        "event_id": None,
+        "payload": b'{"n": 1}',
+        "content_type": "application/json",
+        "created_at": at,
+    } | other
+    await _insert(link, "message", row)
+    if row["event_id"] is not None:
+        known = {"app_id": app_id, "event_id": row["event_id"], "message_id": row["id"]}
+        await _insert(link, "message_event_id", known | {"created_at": at})
+    ident: str = row["id"]
+    return ident
+
+
+async def delivery(
+    link: Link,
+    app_id: str,
+    message_id: str,
+    endpoint_id: str,
+    state: State = State.PENDING,
+    **other: Any,
+) -> None:
+    """Store a delivery."""
+    row = {
+        "app_id": app_id,
+        "message_id": message_id,
+        "endpoint_id": endpoint_id,
+        "shard": shard_of(app_id, SHARDS),
+        "state": state,
+        "due_at": now() if state in {State.PENDING, State.RETRYING} else None,
+        "created_at": now(),
+    } | other
+    await _insert(link, "delivery", row)
+
+
+async def attempt(
+    link: Link,
+    app_id: str,
+    message_id: str,
+    endpoint_id: str,
+    status: int | None = 200,
+    at: datetime | None = None,
+    **other: Any,
+) -> str:
+    """Store an attempt; without a status it met a refused connection. Give its id."""
+    at = at or now()
+    delivered = status is not None and 200 <= status < 300
+    row = {
+        "app_id": app_id,
+        "id": ids.new_id(ids.ATTEMPT, at),
+        "message_id": message_id,
+        "endpoint_id": endpoint_id,
+        "event_type": "user.created",
+        "number": 1,
+        "trigger": 0,
+        "verdict": "delivered" if delivered else "retry",
+        "url": "https://hooks.example.com/in",
+        "status": status,
+        "fault": None if status is not None else "connect_refused",
+        "detail": "" if status is not None else "nobody listens",
+        "started_at": at,
+        "duration_ms": 12,
+        "response": None if status is None else b"thanks",
+        "response_headers": None if status is None else {"content-type": "text/plain"},
+    } | other
+    await _insert(link, "attempt", row)
+    ident: str = row["id"]
+    return ident
+
+
+async def letter(
+    link: Link,
+    app_id: str,
+    message_id: str,
+    endpoint_id: str,
+    at: datetime | None = None,
+    **other: Any,
+) -> str:
+    """Store a dead letter; give its id."""
+    at = at or now()
+    row = {
+        "app_id": app_id,
+        "id": ids.new_id(ids.DEAD_LETTER, at),
+        "message_id": message_id,
+        "endpoint_id": endpoint_id,
+        "state": "parked",
+        "reason": "exhausted",
+        "event_type": "user.created",
+        "payload": b'{"n": 1}',
+        "content_type": "application/json",
+        "url": "https://hooks.example.com/in",
+        "status": 500,
+        "response": b"oh no",
+        "fingerprint": "0123456789abcdef",
+        "attempts": 10,
+        "message_at": ids.time_of(message_id),
+        "first_attempt_at": at,
+        "last_attempt_at": at,
+        "parked_at": at,
+        "updated_at": at,
+    } | other
+    await _insert(link, "dead_letter", row)
+    ident: str = row["id"]
+    return ident
+
+
+async def rejected(
+    link: Link, environment_id: str | None, at: datetime | None = None, **other: Any
+) -> str:
+    """Store a rejected event; give its id."""
+    at = at or now()
+    row = {
+        "id": ids.new_id(ids.REJECTED_EVENT, at),
+        "environment_id": environment_id,
+        "app": "nobody",
+        "subject": "shard.1.nobody.user.created",
+        "headers": {"ce-id": "1"},
+        "body": b"{",
+        "reason": "not_json",
+        "detail": "unexpected end",
+        "sequence": 7,
+        "created_at": at,
+    } | other
+    await _insert(link, "rejected_event", row)
+    ident: str = row["id"]
+    return ident
