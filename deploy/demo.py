@@ -20,7 +20,7 @@ from nats.js import JetStreamContext
 from deploy.clock import now
 from deploy.connections import connected_bus
 from deploy.demo_receiver import BROKEN, FLAKY, HEALTHY, SLOW, SLOW_S, Receivers, sample
-from deploy.demo_story import Mood, Story, Teller
+from deploy.demo_story import PAUSE_S, Mood, Story, Teller
 from deploy.faults import StartFault
 from deploy.home import Home, read_env
 from deploy.http_server import Server
@@ -173,6 +173,7 @@ class Demo:
         await asyncio.sleep(REPAIR_AFTER_S)
         self.receivers.is_repaired = True
         self.teller.tell(f"{BROKEN} has been repaired", Mood.NEWS)
+        await asyncio.sleep(PAUSE_S)
         self.story.redelivering = parked["messageId"]
         self.teller.tell(f"redelivering {letter}", Mood.NEWS)
         await self.api.call("POST", f"{path}/redeliver")

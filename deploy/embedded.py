@@ -75,9 +75,9 @@ async def prepare_postgres(home: Home, *, notes: list[str]) -> Embedded:
     opened = let_through(account, (programs / "postgres", home.postgres, sockets))
     if account is not None:
         let_read(account, (programs.parent, *programs.parents[1].parent.glob("*pgserver.libs")))
-    if opened:
-        names = ", ".join(map(str, opened))
-        notes.append(f"Postgres runs as {account and account.name}: made {names} passable (o+x)")
+    if account and opened:
+        more = f" and {len(opened) - 1} directories more" if len(opened) > 1 else ""
+        notes.append(f"Postgres runs as {account.name}: made {opened[0]}{more} passable (o+x)")
     await until_gone(home.postgres / "postmaster.pid", home.postgres)
     if not home.postgres.exists():
         await _make_cluster(home, programs, account)

@@ -17,7 +17,8 @@ from deploy.faults import StartFault
 
 LAYOUT: Final = "1"  # grows when something in the directory moves or changes its form
 _LOG_BYTES: Final = 10 * 1024 * 1024
-_PASSABLE: Final = 0o711
+_PRIVATE: Final = 0o700
+_PASSABLE: Final = 0o711  # root lends its servers another account, which has to pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def hold(home: Home) -> Iterator[bool]:
             _check_version(home)
             for directory in (home.root, home.run, home.log):
                 directory.mkdir(exist_ok=True)
-                directory.chmod(_PASSABLE)  # Postgres may run as another account
+                directory.chmod(_PRIVATE if os.geteuid() else _PASSABLE)
         yield not names
 
 

@@ -38,6 +38,8 @@ def reserve(host: str, port: int) -> Iterator[int]:
     """
     _bind(host, port, shared=False).close()  # a shared bind would not see others that share it
     with _bind(host, port, shared=True) as kept:
+        # From here on only those that share count; a plain bind would still get by otherwise.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         yield kept.getsockname()[1]
 
 

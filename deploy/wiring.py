@@ -73,19 +73,19 @@ async def run_gateway(settings: Settings, *, name: str, shared_port: bool) -> No
     from gateway.app import create_app
     from gateway.metrics import Metrics
 
-    bound = claim(settings.host, settings.port, shared=shared_port)
-    async with open_parts(settings, name=name, pool_size=settings.gateway_pool) as parts:
-        app = create_app(
-            pool=parts.pool,
-            bus=parts.bus,
-            vault=parts.vault,
-            clock=now,
-            config=gateway_config(settings, shards=parts.shards),
-            metrics=Metrics(shown=shown_registry),
-        )
-        server = Server(app, drain_s=settings.drain_s)
-        with _on_stop(server.end):
-            await server.serve_on(bound)
+    with claim(settings.host, settings.port, shared=shared_port) as bound:
+        async with open_parts(settings, name=name, pool_size=settings.gateway_pool) as parts:
+            app = create_app(
+                pool=parts.pool,
+                bus=parts.bus,
+                vault=parts.vault,
+                clock=now,
+                config=gateway_config(settings, shards=parts.shards),
+                metrics=Metrics(shown=shown_registry),
+            )
+            server = Server(app, drain_s=settings.drain_s)
+            with _on_stop(server.end):
+                await server.serve_on(bound)
 
 
 async def run_dispatcher(settings: Settings, *, name: str, ready_file: Path | None) -> None:

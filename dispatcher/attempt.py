@@ -53,9 +53,18 @@ class Attempter:
         self._prefixes = (b"webhook", b"svix") if svix_headers else (b"webhook",)
 
     async def attempt(
-        self, target: Target, message_id: str, payload: bytes, content_type: str
+        self,
+        target: Target,
+        message_id: str,
+        payload: bytes,
+        content_type: str,
+        *,
+        on_sending: Callable[[], None] | None = None,
     ) -> Outcome:
-        """Send a message to an endpoint once. Never raises for what a receiver does."""
+        """Send a message to an endpoint once. Never raises for what a receiver does.
+
+        `on_sending` is told when the request is handed to an open connection.
+        """
         url, signer = target.url, target.signer
         if url is None or signer is None or target.fault:
             kind = Fault.INTERNAL if url is not None else Fault.BLOCKED
@@ -75,6 +84,7 @@ class Attempter:
                     "deadline_s": self._timeout_s - (dns_s or 0.0),
                     "dns_s": dns_s,
                     "head": target.head,
+                    "on_sending": on_sending,
                 },
             )
             response = await self._transport.handle_async_request(request)

@@ -87,6 +87,7 @@ class Intake:
         metrics: Metrics,
         sync: Callable[[], Awaitable[None]],
         on_taken: Callable[[Sequence[Taken]], None],
+        on_repeated: Callable[[Sequence[Taken]], None],
     ) -> None:
         """Own no shard yet.
 
@@ -99,6 +100,7 @@ class Intake:
             metrics: What is counted.
             sync: Brings every change of configuration that was committed by now.
             on_taken: Told of the messages of each batch once they are stored.
+            on_repeated: Told of those that had been stored before, or had a known event id.
         """
         self._pool = pool
         self._bus = bus
@@ -108,6 +110,7 @@ class Intake:
         self._metrics = metrics
         self._sync = sync
         self._on_taken = on_taken
+        self._on_repeated = on_repeated
         self._sources: dict[int, Source] = {}
         self._by_consumer: dict[str, Source] = {}
         self._inbox = bus.new_inbox()
@@ -374,6 +377,7 @@ class Intake:
                 await self._bus.publish(f"{WAKE_ROOT}.{shard}")
         if repeated:
             doubles = [taken for number, taken in messages if number in repeated]
+            self._on_repeated(doubles)
             await self._explain([t for t in doubles if t.draft.by_gateway and t.draft.event_id])
 
     async def _explain(self, doubles: Sequence[Taken]) -> None:

@@ -135,7 +135,11 @@ class Sender:
             if owed.reason is None and target is not None and owed.payload is not None:
                 self._observe_start(owed, started_at)
                 outcome = await self._attempter.attempt(
-                    target, owed.message_id, owed.payload, owed.content_type
+                    target,
+                    owed.message_id,
+                    owed.payload,
+                    owed.content_type,
+                    on_sending=lambda: self._left(owed),
                 )
         finally:
             self._schedule.landed(owed)
@@ -146,6 +150,10 @@ class Sender:
             self._adapt(owed, outcome)
             settlement = self._decided(owed, target, outcome, started_at)
         self._settler.add(Settled(owed=owed, settlement=settlement))
+
+    def _left(self, owed: Owed) -> None:
+        if owed.send is not None:
+            owed.send.left(self._loop.time())
 
     def _observe_start(self, owed: Owed, started_at: datetime) -> None:
         late_s = max((started_at - owed.due_at).total_seconds(), 0.0)

@@ -7,7 +7,7 @@ loop's clock.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
@@ -147,11 +147,13 @@ class Dispatcher:
             metrics=metrics,
             sync=self._changes.sync,
             on_taken=self._taken,
+            on_repeated=self._repeated,
         )
         self._upkeep = Upkeep(pool=pool, clock=clock, retention_days=config.retention_days)
         self._stale: set[str] = set()
         self._some_stale = asyncio.Event()
         self._woken = asyncio.Event()
+        self._wakes: set[tuple[int, str, str]] = set()  # drained and not seen to yet
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what was begun and give the shards back."""
@@ -179,7 +181,7 @@ class Dispatcher:
         await self._transport.aclose()
 
     async def _stop(
-        self, takers: Iterable[asyncio.Task[None]], finishers: Iterable[asyncio.Task[None]]
+        self, takers: Iterable[asyncio.Task[None]], finishers: Collection[asyncio.Task[None]]
     ) -> None:
         _log.info("draining: %d attempts under way", self._schedule.in_flight)
         self._sender.hold()
@@ -188,6 +190,7 @@ class Dispatcher:
         await self._sender.drain(self._config.drain_s)
         for task in finishers:
             task.cancel()
+        await asyncio.wait(finishers)
         with suppress(Unavailable):
             await self._shards.leave()
 
@@ -261,6 +264,14 @@ class Dispatcher:
                     self._refill.look(lane, self._loop.time())
         self._sender.pump_soon()
 
+    def _repeated(self, messages: Sequence[Taken]) -> None:
+        """Look for what was stored by a statement of ours whose answer got lost."""
+        for taken in messages:
+            shard = taken.tenant.shard
+            for target in taken.targets if self._lanes.owns(shard) else ():
+                lane = self._lane(taken.tenant, shard, taken.tenant.id, target.id)
+                self._refill.look(lane, self._loop.time())
+
     def _ready(self, lane: Lane) -> None:
         self._schedule.ready(lane)
         self._sender.pump_soon()
@@ -285,9 +296,10 @@ class Dispatcher:
         if not shards:
             return
         async with self._pool.acquire() as link:
-            rows = await lane_store.drain_wake(link, shards)
-        known = await self._know({app_id for _, app_id, _ in rows})
-        for shard, app_id, endpoint_id in rows:
+            self._wakes |= set(await lane_store.drain_wake(link, shards))
+        known = await self._know({app_id for _, app_id, _ in self._wakes})
+        wakes, self._wakes = self._wakes, set()
+        for shard, app_id, endpoint_id in wakes:
             if self._lanes.owns(shard):
                 lane = self._lane(known.get(app_id), shard, app_id, endpoint_id)
                 self._refill.look(lane, self._loop.time())

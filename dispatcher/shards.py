@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
+import nats.errors
+
 from schema.errors import Unavailable
 from schema.event import WAKE_ROOT
 from schema.store import shard as store
@@ -101,7 +103,7 @@ class Shards:
         await self._give_back(sorted(self._epochs))
         async with reachable(), self._pool.acquire() as link:
             await store.leave(link, self._name)
-        await self._bus.publish(HANDED_OVER)
+        await self._ring()
 
     async def _beat(self) -> None:
         asked_at = asyncio.get_running_loop().time()
@@ -125,7 +127,7 @@ class Shards:
         done = [shard for shard in self._retiring if self._quiet(shard)]
         if done:
             await self._give_back(done)
-            await self._bus.publish(HANDED_OVER)
+            await self._ring()
 
     async def _claim(self, most: int) -> None:
         asked_at = asyncio.get_running_loop().time()
@@ -150,6 +152,10 @@ class Shards:
         if epochs:
             async with reachable(), self._pool.acquire() as link:
                 await store.release(link, self._name, epochs)
+
+    async def _ring(self) -> None:
+        with suppress(nats.errors.Error):  # they look for themselves with their next beat
+            await self._bus.publish(HANDED_OVER)
 
     async def _lose_what_ran_out(self) -> None:
         if self._epochs and asyncio.get_running_loop().time() > self._sure_until:

@@ -10,6 +10,7 @@ done:
     deadline_s: float             for everything, from now
     head: bytes                   optional: what `request_head` made for this endpoint, kept
     dns_s: float                  optional: what resolving took; handed through to the phases
+    on_sending: Callable          optional: called when an open connection is given the request
 
 `Host`, `Accept-Encoding` and `Content-Length` are the transport's to write. With `head`,
 `request.headers` are only those that differ from attempt to attempt.
@@ -21,7 +22,8 @@ and `body`: the bytes as they came. Read those, not `aread()`, which would decod
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import httpx
 
@@ -102,9 +104,11 @@ class Transport(httpx.AsyncBaseTransport):
             if connection is None:
                 connection = await self._dial(url, addresses, deadline_at)
             try:
+                _tell(order)
                 answer = await connection.exchange(wire, deadline_at)
             except Stale:
                 connection = await self._dial(url, addresses, deadline_at)
+                _tell(order)
                 answer = await connection.exchange(wire, deadline_at)
         except DeliveryFault as fault:
             fault.phases = fault.phases._replace(dns_s=order.get("dns_s"))
@@ -135,6 +139,12 @@ class Transport(httpx.AsyncBaseTransport):
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._pool.forget(connection)
+
+
+def _tell(order: Mapping[str, Any]) -> None:
+    on_sending: Callable[[], None] | None = order.get("on_sending")
+    if on_sending is not None:
+        on_sending()
 
 
 def _response(answer: Answer, connection: Connection, dns_s: float | None) -> httpx.Response:

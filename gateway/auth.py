@@ -16,7 +16,8 @@ from schema.api_key import ALL_SCOPES, ApiKey, KeyKind
 from schema.app import App
 from schema.errors import Forbidden, NotFound, Unauthenticated
 
-_SCHEME: Final = "bearer "
+_HEADER: Final = b"authorization"
+_SCHEME: Final = b"bearer "
 
 
 class Access(Enum):
@@ -49,10 +50,11 @@ async def authenticate(request: Request) -> Caller:
     Raises:
         Unauthenticated: There is no key, or one that does not count (any more).
     """
-    header = request.headers.get("authorization", "")
+    # By hand: this runs for every request, and `request.headers` costs ten times as much.
+    header = next((value for name, value in request.scope["headers"] if name == _HEADER), b"")
     if header[: len(_SCHEME)].lower() != _SCHEME:
         raise Unauthenticated("Send your key in the header: Authorization: Bearer <key>.")
-    text, _, environment_id = header[len(_SCHEME) :].strip().partition("|")
+    text, _, environment_id = header[len(_SCHEME) :].decode("latin-1").strip().partition("|")
     given = parts(request)
     key = await given.keys.find(text)
     if key is None:

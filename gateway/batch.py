@@ -97,9 +97,9 @@ class Gatherer(Generic[T, R]):
         """Hand an item in and wait for what becomes of it.
 
         Raises:
-            Overload: Too much waits already.
+            Overload: Too much waits already, or the gatherer closes.
         """
-        full = len(self._queue) >= self._most_waiting
+        full = self._closing or len(self._queue) >= self._most_waiting
         if full or (self._queue and self._queued_size + size > self._most_waiting_size):
             raise Overload("more waits to be published than this gateway holds; try again")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()

@@ -119,8 +119,9 @@ class Reader:
         gate = asyncio.Semaphore(_AT_ONCE)
 
         async def one(wanted: str, position: int) -> tuple[int, datetime | None]:
-            start = max(position, self._empty_to.get(wanted, 0))
-            if start >= last:
+            # A position behind the end counts in a stream that is no more.
+            start = max(position if position <= last else 0, self._empty_to.get(wanted, 0))
+            if start == last:
                 return 0, None
             async with gate:
                 found = await _behind(given, wanted, start + 1)

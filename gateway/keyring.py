@@ -118,5 +118,6 @@ class KeyRing:
 
 
 def _counts(key: ApiKey, now: datetime) -> bool:
-    ended = [at for at in (key.expires_at, key.revoked_at) if at is not None]
-    return all(now < at for at in ended)
+    expired = key.expires_at is not None and key.expires_at <= now
+    revoked = key.revoked_at is not None and key.revoked_at <= now
+    return not expired and not revoked

@@ -25,7 +25,7 @@ _MOST_BYTES: Final = 32 * 1024 * 1024
 _KEPT_S: Final = 30.0
 _ANSWER_S: Final = 2.0
 _AT_ONCE: Final = 64  # events of one answer of the stream
-_AT_ONCE_BYTES: Final = 4 * 1024 * 1024
+_AT_ONCE_BYTES: Final = 1024 * 1024  # and of their bytes, after the first
 _MOST_SEEN: Final = 1_024  # events of the app that one search goes through
 # The id is made before the event is published, by another clock than the stream's: a search
 # begins shortly before the id's time, then once more with clocks that disagree.

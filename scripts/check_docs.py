@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -25,6 +25,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("schema", "signer", "gateway", "dispatcher", "deploy")
 REACHABLE: Final = "hookline_reachable"  # the one figure that is no number of anything
 EVERYBODY: Final = "anybody"  # may call what asks no key
+_State = TypeVar("_State", bound=str)
 
 # Where pages may point to. Registries are not among them: a package is named, never its address.
 _HOSTS: Final = frozenset(
@@ -41,7 +42,9 @@ _EDGE: Final = re.compile(r"^ +(\w+) --> (\w+)", re.MULTILINE)
 _MODULES: Final = re.compile(r"^( *)((?:[\w]+\.\w+ +)*[\w]+\.\w+)(?: |$)")
 _FOLDER: Final = re.compile(r"^( *)(\w+)/")
 _ROW: Final = re.compile(r"^\| `((?:HOOKLINE_)?[A-Z_]+)` \| (.*) \|$", re.MULTILINE)
-_OPERATION: Final = re.compile(r"^\| (GET|POST|PUT|PATCH|DELETE) \| `([^`]+)` \| (\w+) \|", re.M)
+_OPERATION: Final = re.compile(
+    r"^\| (GET|POST|PUT|PATCH|DELETE) \| `([^`]+)` \| (\w+) \|", re.MULTILINE
+)
 _METRIC: Final = re.compile(r"\bhookline_[a-z_]+\b")
 _SETTING: Final = re.compile(r"\bHOOKLINE_[A-Z_]+\b")
 
@@ -145,7 +148,7 @@ def layout_faults(listing: str, there: Collection[str]) -> Iterator[str]:
     )
 
 
-def diagram_faults(drawn: str, moves: Mapping[str, Iterable[str]]) -> Iterator[str]:
+def diagram_faults(drawn: str, moves: Mapping[_State, Iterable[_State]]) -> Iterator[str]:
     """Say where a state diagram and the table of moves differ."""
     edges = set(_EDGE.findall(drawn))
     known = {(str(state), str(to)) for state, following in moves.items() for to in following}

@@ -93,6 +93,7 @@ async def serve(
                 yield gateway
         finally:
             server.should_exit = True
+            await serving
 
 
 async def make_environment(pool: Pool) -> str:

@@ -27,6 +27,7 @@ from deploy.install import install
 from deploy.keys import create_key
 from deploy.ports import LOOPBACK
 from deploy.settings import Settings
+from deploy.telemetry import share_metrics
 from signer.vault import generate_keyring_text
 from tests.services import SHARDS, Server, Services
 
@@ -148,11 +149,12 @@ async def _install(
 
 
 def _processes(here: Installation, home: Home, dispatchers: int) -> dict[str, Server]:
-    environ = parts.child_environ(here.settings, {})
+    shared = share_metrics(home.run / "metrics")
+    environ = parts.child_environ(here.settings, shared)
     ours = [parts.dispatcher(here.settings, home, n + 1, environ) for n in range(dispatchers)]
     for number, url in enumerate(here.urls, 1):
         settings = replace(here.settings, port=int(url.rpartition(":")[2]))
-        ours.append(parts.gateway(settings, number, parts.child_environ(settings, {})))
+        ours.append(parts.gateway(settings, number, parts.child_environ(settings, shared)))
     return {part.name: Server(part, log=home.log / f"{part.name}.log") for part in ours}
 
 

@@ -1,7 +1,6 @@
 """Rows that tests put straight into the tables, as the dispatcher would have written them."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from schema import ids
 from schema.delivery import State
@@ -14,13 +13,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def _insert(link: Link, table: str, columns: dict[str, Any]) -> None:
+async def _insert(link: Link, table: str, columns: dict[str, object]) -> None:
     names = ", ".join(columns)
     places = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
     await link.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *columns.values())
 
 
-async def message(link: Link, app_id: str, at: datetime | None = None, **other: Any) -> str:
+async def message(link: Link, app_id: str, at: datetime | None = None, **other: object) -> str:
     """Store a message; give its id."""
     at = at or now()
     row = {
@@ -36,8 +35,22 @@ async def message(link: Link, app_id: str, at: datetime | None = None, **other: 
     if row["event_id"] is not None:
         known = {"app_id": app_id, "event_id": row["event_id"], "message_id": row["id"]}
         await _insert(link, "message_event_id", known | {"created_at": at})
-    ident: str = row["id"]
-    return ident
+    return str(row["id"])
+
+
+async def endpoint(link: Link, app_id: str, **other: object) -> str:
+    """Store an endpoint; give its id."""
+    at = now()
+    row = {
+        "app_id": app_id,
+        "id": ids.new_id(ids.ENDPOINT, at),
+        "url": "https://hooks.example.com/in",
+        "state_at": at,
+        "created_at": at,
+        "updated_at": at,
+    } | other
+    await _insert(link, "endpoint", row)
+    return str(row["id"])
 
 
 async def delivery(
@@ -46,7 +59,7 @@ async def delivery(
     message_id: str,
     endpoint_id: str,
     state: State = State.PENDING,
-    **other: Any,
+    **other: object,
 ) -> None:
     """Store a delivery."""
     row = {
@@ -67,8 +80,9 @@ async def attempt(
     message_id: str,
     endpoint_id: str,
     status: int | None = 200,
+    *,
     at: datetime | None = None,
-    **other: Any,
+    **other: object,
 ) -> str:
     """Store an attempt; without a status it met a refused connection. Give its id."""
     at = at or now()
@@ -92,8 +106,7 @@ async def attempt(
         "response_headers": None if status is None else {"content-type": "text/plain"},
     } | other
     await _insert(link, "attempt", row)
-    ident: str = row["id"]
-    return ident
+    return str(row["id"])
 
 
 async def letter(
@@ -102,7 +115,7 @@ async def letter(
     message_id: str,
     endpoint_id: str,
     at: datetime | None = None,
-    **other: Any,
+    **other: object,
 ) -> str:
     """Store a dead letter; give its id."""
     at = at or now()
@@ -128,12 +141,11 @@ async def letter(
         "updated_at": at,
     } | other
     await _insert(link, "dead_letter", row)
-    ident: str = row["id"]
-    return ident
+    return str(row["id"])
 
 
 async def rejected(
-    link: Link, environment_id: str | None, at: datetime | None = None, **other: Any
+    link: Link, environment_id: str | None, at: datetime | None = None, **other: object
 ) -> str:
     """Store a rejected event; give its id."""
     at = at or now()
@@ -150,5 +162,4 @@ async def rejected(
         "created_at": at,
     } | other
     await _insert(link, "rejected_event", row)
-    ident: str = row["id"]
-    return ident
+    return str(row["id"])

@@ -50,6 +50,7 @@ async def reachable() -> AsyncIterator[None]:
         OSError,
         TimeoutError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # asyncpg's word for a connection that broke at a bad moment
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,  # shutting down, starting up, a statement cancelled
         asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections

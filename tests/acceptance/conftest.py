@@ -72,7 +72,7 @@ def pytest_runtest_makereport(item: pytest.Function, call: pytest.CallInfo[None]
     """Show what the processes printed beside a failure."""
     report = yield
     if report.failed and call.when == "call":
-        for name, lent in item.funcargs.items():
-            if isinstance(lent, Installation):
-                report.sections.append((f"what {name} printed", lent.printed()))
+        lent = {id(one): one for one in item.funcargs.values() if isinstance(one, Installation)}
+        for one in lent.values():
+            report.sections.append(("what the processes printed", one.printed()))
     return report

@@ -1,6 +1,7 @@
 """A failing endpoint is retried on time, and in the end parked."""
 
 import asyncio
+import itertools
 
 import pytest
 from svix.api import ApplicationOut, EndpointOut, MessageOut, MessageStatus
@@ -35,7 +36,7 @@ async def _publish(
 
 
 def _gaps(came: list[Received]) -> list[float]:
-    return [after.at - before.at for before, after in zip(came, came[1:], strict=False)]
+    return [after.at - before.at for before, after in itertools.pairwise(came)]
 
 
 async def test_a_failing_endpoint_is_retried_on_time_and_then_parked(world: World) -> None:

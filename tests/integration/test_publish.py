@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -87,9 +86,7 @@ async def test_an_event_whose_answer_was_lost_is_known_as_its_own_when_it_is_sen
         async with asyncio.timeout(5):
             while not await stored(bus, stream):
                 await asyncio.sleep(0.01)
-        publisher._answers = await bus.subscribe(
-            f"{publisher._inbox}*", cb=publisher._on_answer
-        )
+        publisher._answers = await bus.subscribe(f"{publisher._inbox}*", cb=publisher._on_answer)
 
         ack = await waiting
         again = await publisher.publish(SUBJECT, named("e-1"), BODY)
@@ -106,9 +103,7 @@ async def test_a_batch_whose_answer_was_lost_is_stored_once(bus: Client, stream:
         async with asyncio.timeout(5):
             while len(await stored(bus, stream)) < len(events):
                 await asyncio.sleep(0.01)
-        publisher._answers = await bus.subscribe(
-            f"{publisher._inbox}*", cb=publisher._on_answer
-        )
+        publisher._answers = await bus.subscribe(f"{publisher._inbox}*", cb=publisher._on_answer)
 
         acks = await waiting
 
@@ -163,8 +158,9 @@ async def test_without_a_stream_the_answer_is_unavailable_in_time(bus: Client) -
         assert asyncio.get_running_loop().time() - started < 2
 
 
+@pytest.mark.usefixtures("stream")
 async def test_an_event_larger_than_the_server_takes_is_refused_and_the_connection_stays(
-    bus: Client, stream: str
+    bus: Client,
 ) -> None:
     async with Publisher(bus) as publisher:
         with pytest.raises(TooLarge):
@@ -187,46 +183,53 @@ async def test_a_close_publishes_what_still_waits(bus: Client, stream: str) -> N
     assert len(await stored(bus, stream)) == 30
 
 
+class Load:
+    """Keeps publishing, and remembers what was acknowledged."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.acked: dict[str, int] = {}
+        self.stop = asyncio.Event()
+        self._publisher = publisher
+        self._numbers = itertools.count()
+
+    async def produce(self) -> None:
+        while not self.stop.is_set():
+            headers = named(f"e-{next(self._numbers)}")
+            with suppress(Unavailable, Overload):
+                ack = await self._publisher.publish(SUBJECT, headers, BODY)
+                assert not ack.duplicate
+                self.acked[headers[event.MESSAGE_ID]] = ack.sequence
+
+    async def more(self, number: int) -> None:
+        """Wait until so many more were acknowledged."""
+        before = len(self.acked)
+        async with asyncio.timeout(30):
+            while len(self.acked) < before + number:
+                await asyncio.sleep(0.01)
+
+
 @pytest.mark.timeout(120)
 async def test_every_acknowledged_event_outlives_a_server_killed_under_load(
     services: Services,
 ) -> None:
-    acked: dict[str, int] = {}
-    stop = asyncio.Event()
-    numbers = itertools.count()
-
-    async def produce(publisher: Publisher) -> None:
-        while not stop.is_set():
-            headers = named(f"e-{next(numbers)}")
-            with suppress(Unavailable, Overload):
-                ack = await publisher.publish(SUBJECT, headers, json.dumps(headers).encode())
-                assert not ack.duplicate
-                acked[headers[event.MESSAGE_ID]] = ack.sequence
-
     async with connected(services.nats_url) as bus:
         config = events_stream(Settings(stream_max_bytes=2**28), shards=SHARDS)
         await ensure_stream(bus.jetstream(), config)
         async with Publisher(bus, ack_timeout_s=3) as publisher, asyncio.TaskGroup() as group:
+            load = Load(publisher)
             for _ in range(64):
-                group.create_task(produce(publisher))
+                group.create_task(load.produce())
             for _ in range(2):
-                before = len(acked)
-                async with asyncio.timeout(30):
-                    while len(acked) < before + 300:
-                        await asyncio.sleep(0.01)
+                await load.more(300)
                 await services.nats.kill()
                 await services.nats.start()
-            before = len(acked)
-            async with asyncio.timeout(30):
-                while len(acked) < before + 300:
-                    await asyncio.sleep(0.01)
-            stop.set()
-
+            await load.more(300)
+            load.stop.set()
         on_stream = await stored(bus, event.STREAM)
         await bus.jetstream().delete_stream(event.STREAM)
 
     found = Counter(headers[event.MESSAGE_ID] for headers in on_stream)
-    assert [ident for ident in acked if found[ident] == 0] == []
+    assert [ident for ident in load.acked if found[ident] == 0] == []
     assert [ident for ident, times in found.items() if times > 1] == []
-    for ident, sequence in acked.items():
+    for ident, sequence in load.acked.items():
         assert on_stream[sequence - 1][event.MESSAGE_ID] == ident

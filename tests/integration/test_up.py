@@ -191,7 +191,7 @@ async def test_a_killed_installation_leaves_nothing_behind_and_starts_again(home
         await again.until("Ctrl-C stops everything")
         count = len(children_of(again.process.pid))
 
-    assert count == 4
+    assert count == 4, again.lines
     assert again.processes() == {}
 
 

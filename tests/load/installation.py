@@ -28,6 +28,7 @@ from tests.services import Server
 PARTS: Final = ("dispatcher", "gateway", "postgres", "nats")
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _API_S: Final = 30.0
+_LOOK_S: Final = 0.2  # when the last one came is said by the receiver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ class Receiver:
         try:
             async with asyncio.timeout(most_s):
                 while (counts := await self.ask("counts"))["unique"] < unique:
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(_LOOK_S)
         except TimeoutError:
             missing = unique - counts["unique"]
             raise SystemExit(f"{missing} deliveries did not come within {most_s:g} s") from None
@@ -160,7 +161,7 @@ async def _post(client: httpx.AsyncClient, path: str, fields: object) -> dict[st
 
 def _pids(up_pid: int) -> dict[str, int]:
     """Find the parts among the processes that `up` started."""
-    found = {}
+    found = dict[str, int]()
     for pid, parent in _parents().items():
         if parent == up_pid:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")

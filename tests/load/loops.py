@@ -17,7 +17,7 @@ from schema.address import AddressPolicy, check_url
 from tests.load.receiver import body
 
 AT_A_TIME: Final = 64
-_DEADLINE_S: Final = 20.0
+_DEADLINE_S: Final = 60.0
 _JSON: Final = {"Content-Type": "application/json"}
 
 Post = Callable[[bytes], Awaitable[None]]

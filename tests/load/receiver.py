@@ -2,8 +2,9 @@
 
     python -m tests.load.receiver     prints its port and serves until its input closes
 
-It takes POST `/hook/<number of the endpoint>` with the bodies of `body`. `GET /counts`, `/latencies` and `/reset` ask about what came; latencies
-run from the time in a body to the first byte of its request, in nanoseconds.
+It takes POST `/hook/<number of the endpoint>` with the bodies of `body`. `GET /counts`,
+`/latencies` and `/reset` ask about what came; latencies run from the time in a body to the first
+byte of its request, in nanoseconds.
 """
 
 import asyncio

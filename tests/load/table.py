@@ -26,7 +26,7 @@ def as_text(rows: Sequence[Row]) -> str:
     lines = [HEADS]
     for row in rows:
         baseline = "" if row.baseline is None else _figure(row.baseline, row.unit)
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
         lines.append((row.name, _figure(row.value, row.unit), baseline, ratio))
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS))]
     return "\n".join(

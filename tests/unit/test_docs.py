@@ -142,7 +142,7 @@ def test_a_link_that_leads_nowhere_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_a_path_of_one_machine_and_a_strange_host_are_faults() -> None:
-    machine, registry = "/".join(("", "home", "me", "x")), "registry.example.net"
+    machine, registry = f"{Path.home().root}home/me/x", "registry.example.net"
 
     faults = list(place_faults(f"in {machine}\nhttps://{registry}/x\nhttp://127.0.0.1:9/y"))
 

@@ -36,7 +36,9 @@ class Server:
             while len(self.batches) < batches:
                 await asyncio.sleep(0)
 
-    def gatherer(self, *, most: int = 100, most_size: int = 100, waiting: int = 100) -> Gatherer[int, int]:
+    def gatherer(
+        self, *, most: int = 100, most_size: int = 100, waiting: int = 100
+    ) -> Gatherer[int, int]:
         return Gatherer(
             self.carry,
             lanes=1,

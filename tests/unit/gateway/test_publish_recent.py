@@ -7,7 +7,9 @@ from schema.message import Message
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def message(*, event_id: str | None = None, payload: bytes = b"{}", app_id: str = "app_1") -> Message:
+def message(
+    *, event_id: str | None = None, payload: bytes = b"{}", app_id: str = "app_1"
+) -> Message:
     return Message(
         app_id=app_id,
         id=ids.new_id(ids.MESSAGE, NOW),

@@ -1,0 +1,68 @@
+"""The table of operations: who may call what, by Svix's rules (and ours for what is ours)."""
+
+import pytest
+
+from gateway.app import operations
+from gateway.auth import Access
+from gateway.routing import AnyOperation, OpenOperation, Operation, build
+
+ALL = operations()
+OPERATORS_ONLY = {
+    "GET /api/v1/app",
+    "POST /api/v1/app",
+    "PUT /api/v1/app/{app_id}",
+    "PATCH /api/v1/app/{app_id}",
+    "DELETE /api/v1/app/{app_id}",
+    "POST /api/v1/event-type",
+    "PUT /api/v1/event-type/{event_type_name}",
+    "PATCH /api/v1/event-type/{event_type_name}",
+    "DELETE /api/v1/event-type/{event_type_name}",
+    "POST /api/v1/app/{app_id}/msg",
+    "DELETE /api/v1/app/{app_id}/msg/{msg_id}/content",
+    "DELETE /api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content",
+    "GET /api/v1/rejected-event",
+    "GET /api/v1/rejected-event/{rejected_id}",
+}
+
+
+def name(operation: AnyOperation) -> str:
+    return f"{operation.method} {operation.path}"
+
+
+def of(access: Access) -> set[str]:
+    return {name(o) for o in ALL if isinstance(o, Operation) and o.access is access}
+
+
+def test_only_health_and_metrics_ask_no_key() -> None:
+    assert {name(o) for o in ALL if isinstance(o, OpenOperation)} == {
+        "GET /api/v1/health",
+        "GET /api/v1/health/ping",
+        "GET /metrics",
+    }
+
+
+def test_operators_alone_do_what_concerns_more_than_one_app_or_makes_messages() -> None:
+    assert of(Access.OPERATOR) == OPERATORS_ONLY
+
+
+def test_management_is_for_the_installations_operators() -> None:
+    assert of(Access.INSTALLATION) == {name(o) for o in ALL if "/management/" in o.path}
+
+
+def test_a_tenants_operations_stay_within_an_app_or_read_what_all_may_see() -> None:
+    outside = {operation for operation in of(Access.TENANT) if "{app_id}" not in operation}
+
+    assert outside == {
+        "GET /api/v1/auth/whoami",
+        "GET /api/v1/event-type",
+        "GET /api/v1/event-type/{event_type_name}",
+    }
+
+
+def test_no_path_ends_with_a_slash() -> None:
+    assert not [name(operation) for operation in ALL if operation.path.endswith("/")]
+
+
+def test_an_operation_stands_in_the_table_once() -> None:
+    with pytest.raises(ValueError, match="stands twice"):
+        build([*ALL, ALL[0]])
