@@ -75,13 +75,15 @@ def place(url: str) -> str:
 
 
 @asynccontextmanager
-async def connected_pool(settings: Settings, *, size: int) -> AsyncIterator[Pool]:
+async def connected_pool(
+    settings: Settings, *, size: int, batches: bool = False
+) -> AsyncIterator[Pool]:
     """Open a pool for as long as the context lasts.
 
     Raises:
         StartFault: Postgres does not answer in time, or lets nobody in.
     """
-    pool: Pool = await _patiently(settings, lambda url: open_pool(url, size=size))
+    pool: Pool = await _patiently(settings, lambda url: open_pool(url, size=size, batches=batches))
     try:
         yield pool
     finally:

@@ -42,8 +42,10 @@ class Parts:
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings, *, name: str, pool_size: int) -> AsyncIterator[Parts]:
-    """Open what every process stands on.
+async def open_parts(
+    settings: Settings, *, name: str, pool_size: int, batches: bool = False
+) -> AsyncIterator[Parts]:
+    """Open what every process stands on; `batches` as `schema.store.pool.open_pool` has it.
 
     Raises:
         StartFault: Something does not answer, or the database is not migrated.
@@ -55,7 +57,7 @@ async def open_parts(settings: Settings, *, name: str, pool_size: int) -> AsyncI
             raise StartFault(f"the database lacks {lacking[-1]}: run `hookline migrate`")
         shards = await shard.count(link)
     async with (
-        connected_pool(settings, size=pool_size) as pool,
+        connected_pool(settings, size=pool_size, batches=batches) as pool,
         connected_bus(settings, name=name) as bus,
     ):
         yield Parts(pool=pool, bus=bus, vault=vault, shards=shards)
@@ -100,7 +102,9 @@ async def run_dispatcher(settings: Settings, *, name: str, ready_file: Path | No
     from dispatcher.service import Dispatcher
 
     stop, registry = asyncio.Event(), CollectorRegistry()
-    async with open_parts(settings, name=name, pool_size=settings.dispatcher_pool) as parts:
+    async with open_parts(
+        settings, name=name, pool_size=settings.dispatcher_pool, batches=True
+    ) as parts:
         dispatcher = Dispatcher(
             pool=parts.pool,
             bus=parts.bus,

@@ -1,12 +1,13 @@
 -- The log of HTTP requests. Ids sort by time: the `id >` and `<` bounds choose the partitions, too.
--- Pages: $3 and $4 bound the ids (both exclusive), $5 is how many. Filters, or null: $6 event types,
--- $7 smallest and $8 largest HTTP status (0 is none), $9 channel, $10 tag. $11: with the response.
+-- Pages: $3 and $4 bound the ids (both exclusive), $5 is how many. Filters, or null: $6 event
+-- types, $7 smallest and $8 largest HTTP status (0 is none), $9 channel, $10 tag. $11: with the
+-- response.
 
 -- name: by_id :one
 -- Served by attempt_pkey.
-SELECT app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict, url, status, fault,
-       detail, started_at, duration_ms, next_attempt_at, phases_ms, address, reused, tls, response,
-       response_headers, truncated, expunged_at
+SELECT app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict, url, status,
+       fault, detail, started_at, duration_ms, next_attempt_at, phases_ms, address, reused, tls,
+       response, response_headers, truncated, expunged_at
 FROM attempt WHERE app_id = $1 AND id = $2;
 
 -- name: endpoint_down :many

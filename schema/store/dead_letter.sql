@@ -1,6 +1,6 @@
--- Deliveries that were given up. Pages: of app $1, between the ids $2 and $3 (both exclusive), $4 how
--- many, in state $5. Filters, or null: $6 event types, $7 reason, $8 smallest and $9 largest HTTP
--- status (0 is none), $10 fault.
+-- Deliveries that were given up. Pages: of app $1, between the ids $2 and $3 (both exclusive), $4
+-- how many, in state $5. Filters, or null: $6 event types, $7 reason, $8 smallest and $9 largest
+-- HTTP status (0 is none), $10 fault.
 
 -- name: by_id :one
 -- Served by dead_letter_pkey.

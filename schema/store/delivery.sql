@@ -5,7 +5,8 @@
 -- name: endpoint_down :many
 -- The newest messages. More filters: $10 states, $11 whether it was attempted.
 -- Served by delivery_endpoint_idx and message_pkey.
-SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at, d.delivered_at, m.*
+SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at, d.delivered_at,
+       m.*
 FROM delivery AS d
 CROSS JOIN LATERAL (
     SELECT app_id, id, event_type, event_id, channels, tags,
@@ -19,7 +20,8 @@ ORDER BY d.message_id DESC LIMIT $5;
 
 -- name: endpoint_up :many
 -- As endpoint_down, the oldest.
-SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at, d.delivered_at, m.*
+SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at, d.delivered_at,
+       m.*
 FROM delivery AS d
 CROSS JOIN LATERAL (
     SELECT app_id, id, event_type, event_id, channels, tags,
@@ -33,7 +35,8 @@ ORDER BY d.message_id LIMIT $5;
 
 -- name: dead_down :many
 -- The newest messages that were given up. Served by delivery_dead_idx and message_pkey.
-SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at, d.delivered_at, m.*
+SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at, d.delivered_at,
+       m.*
 FROM delivery AS d
 CROSS JOIN LATERAL (
     SELECT app_id, id, event_type, event_id, channels, tags,
@@ -47,7 +50,8 @@ ORDER BY d.message_id DESC LIMIT $5;
 
 -- name: dead_up :many
 -- As dead_down, the oldest.
-SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at, d.delivered_at, m.*
+SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at, d.delivered_at,
+       m.*
 FROM delivery AS d
 CROSS JOIN LATERAL (
     SELECT app_id, id, event_type, event_id, channels, tags,
@@ -98,7 +102,8 @@ ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
     manual = true, due_at = excluded.due_at, reason = NULL;
 
 -- name: cancel :many
--- Call off what is owed of message ($1, $2), by request; give the endpoints. Served by delivery_pkey.
+-- Call off what is owed of message ($1, $2), by request; give the endpoints.
+-- Served by delivery_pkey.
 UPDATE delivery SET state = 'cancelled', due_at = NULL, manual = false, reason = 'by_request'
 WHERE app_id = $1 AND message_id = $2 AND state IN ('pending', 'retrying')
 RETURNING endpoint_id;

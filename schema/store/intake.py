@@ -1,18 +1,17 @@
 """From the stream into rows, exactly once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 from schema.dead_letter import RejectedEvent
 from schema.event import Draft
-from schema.store import statements
+from schema.store import columns, statements
 from schema.store.link import Link
 
 _SQL = statements.load("intake")
-_EVENT_COLUMNS = 10
-_DELIVERY_COLUMNS = 4
-_REJECTED_COLUMNS = 11
+_REJECTED_COLUMNS: Final = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +67,12 @@ class Taking:
         """Add an event that cannot become a message."""
         self._rejected.append((source, *_rejected_row(event)))
 
-    def columns(self) -> list[list[object]]:
+    def columns(self) -> list[object]:
         """Give what the statement takes after its four fixed parameters."""
         return [
-            *_columns(self._events, _EVENT_COLUMNS),
-            *_columns(self._deliveries, _DELIVERY_COLUMNS),
-            *_columns(self._rejected, _REJECTED_COLUMNS),
+            *_written(self._events, _EVENT),
+            *_written(self._deliveries, _DELIVERY),
+            *_written(self._rejected, (list,) * _REJECTED_COLUMNS),
         ]
 
 
@@ -130,9 +129,32 @@ def _rejected_row(event: RejectedEvent) -> tuple[object, ...]:
     )
 
 
-def _columns(rows: list[tuple[object, ...]], width: int) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+def _written(
+    rows: Sequence[tuple[Any, ...]], writers: Sequence[Callable[[Any], object]]
+) -> list[object]:
+    found = zip(*rows, strict=True) if rows else ((),) * len(writers)
+    return [write(column) for write, column in zip(writers, found, strict=True)]
 
 
 def _joined(values: tuple[str, ...] | None) -> str | None:
     return None if values is None else ",".join(values)
+
+
+_EVENT: Final[tuple[Callable[[Any], object], ...]] = (
+    columns.numbers,
+    columns.idents,
+    columns.idents,
+    columns.texts,
+    columns.texts,
+    columns.texts,
+    columns.texts,
+    list,
+    columns.texts,
+    columns.times,
+)
+_DELIVERY: Final[tuple[Callable[[Any], object], ...]] = (
+    columns.numbers,
+    columns.idents,
+    columns.numbers,
+    columns.numbers,
+)

@@ -5,7 +5,8 @@
 -- are not in `fenced`, and nothing of theirs is written.
 -- $30 when the streams that the positions count in were created.
 -- $5-$14 events: source shard, app, message id, type, event id, channels and tags (comma
--- separated), payload, content type, time. $15-$18 deliveries: number of the event from 1,
+-- separated), payload, content type, time. $15-$18 deliveries (array literals,
+-- like the events but for the payload): number of the event from 1,
 -- endpoint, shard, whether another process must be woken. $19-$29 rejected events.
 -- `repeated`: numbers of the events that were not stored, as their event id or id is known.
 WITH fence AS (
@@ -15,8 +16,9 @@ WITH fence AS (
     WHERE s.id = f.id AND s.epoch = f.epoch AND s.owner = $4
     RETURNING s.id),
 event AS (
-    SELECT * FROM unnest($5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                         $11::text[], $12::bytea[], $13::text[], $14::timestamptz[])
+    SELECT * FROM unnest($5::text::int[], $6::text::text[], $7::text::text[], $8::text::text[],
+                         $9::text::text[], $10::text::text[], $11::text::text[], $12::bytea[],
+                         $13::text::text[], $14::text::timestamptz[])
         WITH ORDINALITY AS e(source, app_id, id, event_type, event_id, channels, tags, payload,
                              content_type, created_at, number)
     WHERE source IN (SELECT id FROM fence)),
@@ -39,7 +41,7 @@ fresh AS (
     FROM event AS e JOIN stored AS s ON s.app_id = e.app_id AND s.id = e.id),
 owed AS (
     SELECT f.app_id, f.id, d.endpoint_id, d.shard, d.foreign_shard, f.created_at
-    FROM unnest($15::int[], $16::text[], $17::int[], $18::bool[])
+    FROM unnest($15::text::int[], $16::text::text[], $17::text::int[], $18::text::bool[])
         AS d(number, endpoint_id, shard, foreign_shard)
     JOIN fresh AS f ON f.number = d.number),
 fanned_out AS (

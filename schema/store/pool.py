@@ -11,14 +11,21 @@ from schema.errors import Unavailable
 STATEMENT_TIMEOUT_S = 30.0
 _CACHED_STATEMENTS = 512
 _JSONB_VERSION = b"\x01"  # leads the binary form
+_SETTINGS = {"jit": "off"}  # compiling a plan costs more than our statements do
+# A batch's statements have one good plan each, by index, however large the batch and whatever the
+# last ANALYZE saw: a partition may have been empty a minute ago.
+_BATCH_SETTINGS = _SETTINGS | {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 
-async def open_pool(dsn: str, *, size: int) -> "asyncpg.Pool[asyncpg.Record]":
+async def open_pool(
+    dsn: str, *, size: int, batches: bool = False
+) -> "asyncpg.Pool[asyncpg.Record]":
     """Open a pool whose connections read and write jsonb as Python values.
 
     Args:
         dsn: A libpq URL.
         size: The most connections; one is opened at once.
+        batches: For a process whose statements are few and take whole batches.
     """
     return await asyncpg.create_pool(
         dsn,
@@ -27,6 +34,7 @@ async def open_pool(dsn: str, *, size: int) -> "asyncpg.Pool[asyncpg.Record]":
         init=prepare_connection,
         statement_cache_size=_CACHED_STATEMENTS,
         command_timeout=STATEMENT_TIMEOUT_S,
+        server_settings=_BATCH_SETTINGS if batches else _SETTINGS,
     )
 
 

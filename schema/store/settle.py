@@ -1,15 +1,17 @@
 """What attempts came to, in one transaction per batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
+
+import orjson
 
 from schema.delivery import Outcome, Reason, State, Trigger
-from schema.store import statements
+from schema.store import columns, statements
 from schema.store.link import Link
 
 _SQL = statements.load("settle")
-_ATTEMPT_COLUMNS = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,22 +91,28 @@ async def settle(
 async def _move(
     link: Link, owner: str, epochs: Mapping[int, int], batch: Sequence[Settlement]
 ) -> list[Settlement]:
-    idents = [s.message_id for s in batch]
-    tried = [_attempt_row(s, s.attempt) for s in batch if s.attempt is not None]
-    columns = zip(*tried, strict=True) if tried else ([] for _ in range(_ATTEMPT_COLUMNS))
+    keys = [s.message_id for s in batch]
     numbers = await link.fetchval(
         _SQL["settle"],
         list(epochs),
         list(epochs.values()),
         owner,
-        min(idents),
-        max(idents),
-        *(list(column) for column in zip(*map(_delivery_row, batch), strict=True)),
-        *(list(column) for column in columns),
+        min(keys),
+        max(keys),
+        *_columns(batch),
     )
     if numbers is not None and len(numbers) == len(batch):
         return list(batch)
     return [batch[number - 1] for number in numbers or ()]
+
+
+def _columns(batch: Sequence[Settlement]) -> list[object]:
+    """Give what `settle` takes, from $6 on."""
+    deliveries = zip(*map(_delivery_row, batch), strict=True)
+    *attempts, responses = zip(*map(_attempt_row, batch), strict=True)
+    literals = (write(column) for write, column in zip(_DELIVERY, deliveries, strict=True))
+    more = (write(column) for write, column in zip(_ATTEMPT, attempts, strict=True))
+    return [*literals, *more, list(responses)]
 
 
 async def _park(
@@ -123,9 +131,7 @@ def _keys(batch: Sequence[Settlement]) -> tuple[list[str], list[str], list[str]]
     )
 
 
-def _delivery_row(s: Settlement) -> tuple[object, ...]:
-    attempt = s.attempt
-    started_at = attempt.started_at if attempt else None
+def _delivery_row(s: Settlement) -> tuple[Any, ...]:
     return (
         s.app_id,
         s.message_id,
@@ -135,22 +141,18 @@ def _delivery_row(s: Settlement) -> tuple[object, ...]:
         s.failures,
         s.due_at,
         s.reason,
-        attempt.outcome.status if attempt else None,
-        started_at,
-        started_at if attempt and attempt.outcome.succeeded else None,
     )
 
 
-def _attempt_row(s: Settlement, attempt: AttemptRow) -> tuple[object, ...]:
+def _attempt_row(s: Settlement) -> tuple[Any, ...]:
+    attempt = s.attempt
+    if attempt is None:
+        return _NO_ATTEMPT
     outcome = attempt.outcome
     return (
-        s.app_id,
         attempt.id,
-        s.message_id,
-        s.endpoint_id,
         attempt.event_type,
-        s.attempts,
-        attempt.trigger,
+        int(attempt.trigger),
         attempt.verdict,
         attempt.url,
         outcome.status,
@@ -158,17 +160,47 @@ def _attempt_row(s: Settlement, attempt: AttemptRow) -> tuple[object, ...]:
         outcome.detail,
         attempt.started_at,
         outcome.duration_ms,
-        s.due_at,
         _reals(outcome.phases_ms),
         outcome.address,
         outcome.reused,
         outcome.tls,
-        outcome.body if outcome.status is not None else None,
-        dict(outcome.headers) if outcome.headers else None,
+        orjson.dumps(dict(outcome.headers)).decode() if outcome.headers else None,
         outcome.truncated,
+        outcome.body if outcome.status is not None else None,
     )
 
 
 def _reals(values: tuple[float, ...]) -> str | None:
     """Write a real[] as text: arrays of arrays cannot be ragged."""
-    return "{%s}" % ",".join(map("{:.3f}".format, values)) if values else None  # noqa: UP031
+    return "{" + ",".join([f"{value:.3f}" for value in values]) + "}" if values else None
+
+
+_DELIVERY: Final[tuple[Callable[[Any], str], ...]] = (
+    columns.idents,
+    columns.idents,
+    columns.idents,
+    columns.idents,
+    columns.numbers,
+    columns.numbers,
+    columns.times,
+    columns.texts,
+)
+_ATTEMPT: Final[tuple[Callable[[Any], str], ...]] = (
+    columns.texts,
+    columns.texts,
+    columns.numbers,
+    columns.texts,
+    columns.texts,
+    columns.numbers,
+    columns.texts,
+    columns.texts,
+    columns.times,
+    columns.numbers,
+    columns.texts,
+    columns.texts,
+    columns.numbers,
+    columns.texts,
+    columns.texts,
+    columns.numbers,
+)
+_NO_ATTEMPT: Final = (None,) * (len(_ATTEMPT) + 1)

@@ -3,39 +3,33 @@
 -- name: settle :one
 -- $1, $2 shards and epochs that $3 holds; a delivery of another shard is not moved (but its
 -- attempt is logged: it was made). $4, $5 the smallest and largest message id.
--- $6-$16 deliveries: app, message, endpoint, state, attempts, failures, due time, reason, status,
--- time of the attempt, time of the success. $17-$37 attempts, one per delivery or null ids.
--- Answers with the numbers, from 1, of the deliveries that were moved.
+-- $6-$13 deliveries: app, message, endpoint, state, attempts, failures, due time, reason.
+-- $14-$30 their attempts, null ids where there was none. All but $30 are array literals.
+-- Answers with the numbers, from 1, of the deliveries that were moved, served by delivery_pkey.
 WITH fence AS MATERIALIZED (
     SELECT s.id FROM unnest($1::int[], $2::bigint[]) AS f(id, epoch)
     JOIN shard AS s ON s.id = f.id AND s.epoch = f.epoch AND s.owner = $3
     FOR KEY SHARE OF s),
-settled AS (
-    SELECT * FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::int[], $11::int[],
-                         $12::timestamptz[], $13::text[], $14::int[], $15::timestamptz[],
-                         $16::timestamptz[])
+settled AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::int[],
+        $11::text::int[], $12::text::timestamptz[], $13::text::text[], $14::text::text[],
+        $15::text::text[], $16::text::smallint[], $17::text::text[], $18::text::text[],
+        $19::text::int[], $20::text::text[], $21::text::text[], $22::text::timestamptz[],
+        $23::text::int[], $24::text::text[], $25::text::text[], $26::text::bool[],
+        $27::text::text[], $28::text::text[], $29::text::bool[], $30::bytea[])
         WITH ORDINALITY AS u(app_id, message_id, endpoint_id, state, attempts, failures, due_at,
-                             reason, status, attempt_at, delivered_at, number)),
-tried AS (
-    SELECT * FROM unnest($17::text[], $18::text[], $19::text[], $20::text[], $21::text[],
-                         $22::int[], $23::smallint[], $24::text[], $25::text[], $26::int[],
-                         $27::text[], $28::text[], $29::timestamptz[], $30::int[],
-                         $31::timestamptz[], $32::text[], $33::text[], $34::bool[], $35::text[],
-                         $36::bytea[], $37::jsonb[], $38::bool[])
-        AS t(app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict, url, status,
-             fault, detail, started_at, duration_ms, next_attempt_at, phases_ms, address, reused,
-             tls, response, response_headers, truncated)),
+                             reason, attempt_id, event_type, trigger, verdict, url, status, fault,
+                             detail, started_at, duration_ms, phases_ms, address, reused, tls,
+                             response_headers, truncated, response, number)),
 logged AS (
     INSERT INTO attempt (app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict,
                          url, status, fault, detail, started_at, duration_ms, next_attempt_at,
                          phases_ms, address, reused, tls, response, response_headers, truncated)
-    SELECT app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict, url, status,
-           fault, detail, started_at, duration_ms, next_attempt_at, phases_ms::real[], address,
-           reused, tls, response, response_headers, truncated
-    FROM tried
-    -- Written before, by a transaction whose answer got lost.
-    ON CONFLICT (app_id, id) DO NOTHING
-    RETURNING app_id, endpoint_id, started_at, status, verdict, duration_ms),
+    SELECT app_id, attempt_id, message_id, endpoint_id, event_type, attempts, trigger, verdict, url,
+           status, fault, detail, started_at, duration_ms, due_at, phases_ms::real[], address,
+           reused, tls, response, response_headers::jsonb, truncated
+    FROM settled WHERE attempt_id IS NOT NULL),
 rolled AS (
     INSERT INTO rollup_minute AS r (app_id, endpoint_id, bucket, delivered, status_3xx, status_4xx,
                                     status_5xx, no_answer, parked, duration_ms)
@@ -46,7 +40,7 @@ rolled AS (
            count(*) FILTER (WHERE status >= 500 OR status < 200),
            count(*) FILTER (WHERE status IS NULL),
            count(*) FILTER (WHERE verdict = 'park'), sum(duration_ms)
-    FROM logged GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    FROM settled WHERE attempt_id IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (app_id, endpoint_id, bucket) DO UPDATE SET
         delivered = r.delivered + excluded.delivered,
         status_3xx = r.status_3xx + excluded.status_3xx,
@@ -59,13 +53,16 @@ moved AS (
     UPDATE delivery AS d
     SET state = u.state, attempts = u.attempts, failures = u.failures, due_at = u.due_at,
         reason = u.reason, last_status = coalesce(u.status, d.last_status),
-        last_attempt_at = coalesce(u.attempt_at, d.last_attempt_at),
-        delivered_at = coalesce(u.delivered_at, d.delivered_at),
+        last_attempt_at = coalesce(u.started_at, d.last_attempt_at),
+        delivered_at = CASE WHEN u.status BETWEEN 200 AND 299 THEN u.started_at
+                            ELSE d.delivered_at END,
         manual = false
     FROM settled AS u
     WHERE d.app_id = u.app_id AND d.message_id = u.message_id AND d.endpoint_id = u.endpoint_id
-      AND d.message_id BETWEEN $4 AND $5 AND d.state IN ('pending', 'retrying')
-      AND d.shard IN (SELECT id FROM fence)
+      AND d.message_id BETWEEN $4 AND $5
+      -- Written so that delivery_owed_idx does not fit: rows are looked up one by one, by key,
+      -- and not found by going through all that a shard is owed.
+      AND d.state || '' IN ('pending', 'retrying') AND d.shard = ANY (ARRAY(SELECT id FROM fence))
     RETURNING u.number)
 SELECT array_agg(number) AS moved FROM moved;
 

@@ -1,6 +1,7 @@
 """What acceptance tests are lent: whole installations, a receiver, and what to talk with."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -65,6 +66,11 @@ async def world(sound: Installation, receiver: Receiver) -> AsyncIterator[World]
 async def breakable_world(breakable: Installation, receiver: Receiver) -> AsyncIterator[World]:
     async with world_of(breakable, receiver) as opened:
         yield opened
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the acceptance tests last: what they run would be in the way of the others."""
+    items.sort(key=lambda item: item.path.is_relative_to(Path(__file__).parent))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from svix.api import ApplicationOut, EndpointOut, MessageStatus
+from svix.api import ApplicationOut, EndpointMessageOut, EndpointOut, MessageStatus
 
 from tests.acceptance.test_rate_limits import RATE, measured_lateness, of_paths, shortest_window_s
 from tests.acceptance.world import TYPE, Load, World, until
@@ -163,16 +163,15 @@ async def _nothing_is_missing(
     await until(all_arrived, within_s=30, every_s=0.1)
     for endpoint in endpoints:
 
-        async def all_delivered(endpoint: EndpointOut = endpoint) -> bool:
+        async def all_delivered(endpoint: EndpointOut = endpoint) -> list[EndpointMessageOut]:
+            stored = {one.id for one in await world.every_message(app)}
             log = await world.every_message_of(app, endpoint)
-            return {one.status for one in log} == {MessageStatus.SUCCESS}
+            well = {one.id for one in log if one.status is MessageStatus.SUCCESS} == stored
+            return log if well else []
 
-        await until(all_delivered, every_s=0.1)
-        logged = {
-            one.id: one.payload["number"] for one in await world.every_message_of(app, endpoint)
-        }
+        logged = await until(all_delivered, every_s=0.1)
         came = arrived(endpoint.url.rpartition("/")[2])
-        assert {number: {ident} for ident, number in logged.items()} == came
+        assert {one.payload["number"]: {one.id} for one in logged} == came
         assert load.accepted.keys() <= came.keys() <= load.tried
         for number, message_id in load.accepted.items():
             assert message_id is None or came[number] == {message_id}

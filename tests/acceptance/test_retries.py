@@ -6,11 +6,13 @@ import itertools
 import pytest
 from svix.api import ApplicationOut, EndpointOut, MessageOut, MessageStatus
 
+from deploy.ports import first_free
 from tests.acceptance.conftest import SCHEDULE_S, TIMEOUT_S
 from tests.acceptance.world import World, verifies
 from tests.receiver import (
     Behaviour,
     Received,
+    Receiver,
     Writer,
     answer,
     close_without_answer,
@@ -172,19 +174,17 @@ async def test_a_broken_connection_is_a_failure(world: World, behaviour: Behavio
 
 
 async def test_a_receiver_that_is_not_there_yet_gets_it_by_a_retry(world: World) -> None:
-    refused = world.receiver.port
-    await world.receiver.__aexit__()
     app = await world.app()
-    endpoint = await world.endpoint(app, "/back", waits_s=(0.2, 0.5, 1.0, 2.0))
+    late = Receiver(port=first_free(()))
+    endpoint = await world.endpoint(
+        app, "/", url=late.url("/late"), waits_s=(0.2, 0.5, 1.0, 2.0, 4.0)
+    )
     message = await world.publish(app)
+    await world.ended(app, endpoint, message.id, MessageStatus.SENDING)
 
-    async def failed_once() -> bool:
-        return bool(await world.attempts(app, message.id))
+    async with late:
+        await late.wait_for(1)
 
-    while not await failed_once():
-        await asyncio.sleep(0.02)
-    world.receiver.port = refused
-    await world.receiver.__aenter__()
-
-    await world.receiver.wait_for(1)
     await world.stands(app, message.id, {endpoint.id: MessageStatus.SUCCESS})
+    refused, *_ = await world.attempts(app, message.id)
+    assert refused.response_status_code == 0

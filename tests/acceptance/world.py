@@ -8,6 +8,7 @@ import itertools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from types import ModuleType
 from typing import Any, TypeVar
@@ -147,7 +148,7 @@ class World:
             waits_s: Its own retry schedule.
             fields: As the SDK has them.
         """
-        given = EndpointIn(url=self.receiver.url(path), **fields)
+        given = EndpointIn(**{"url": self.receiver.url(path), **fields})
         made = await self.svix.endpoint.create(app.id, given)
         if waits_s is not None:
             policy = {"retryPolicy": list(waits_s)}
@@ -251,23 +252,18 @@ class World:
         [found] = await until(look)
         return found
 
+    async def every_message(self, app: ApplicationOut) -> list[MessageOut]:
+        """Walk the log of an app to its end."""
+        options = MessageListOptions(limit=_MOST, with_content=True)
+        return await _walk(options, partial(self.svix.message.list, app.id))
+
     async def every_message_of(
         self, app: ApplicationOut, endpoint: EndpointOut
     ) -> list[EndpointMessageOut]:
         """Walk the log of an endpoint to its end."""
-        found: list[EndpointMessageOut] = []
-        iterator = None
-        while True:
-            options = MessageAttemptListAttemptedMessagesOptions(
-                limit=_MOST, iterator=iterator, with_content=True
-            )
-            page = await self.svix.message_attempt.list_attempted_messages(
-                app.id, endpoint.id, options
-            )
-            found += page.data
-            if page.done:
-                return found
-            iterator = page.iterator
+        options = MessageAttemptListAttemptedMessagesOptions(limit=_MOST, with_content=True)
+        listed = self.svix.message_attempt.list_attempted_messages
+        return await _walk(options, partial(listed, app.id, endpoint.id))
 
 
 @asynccontextmanager
@@ -286,6 +282,16 @@ async def until(
         assert asyncio.get_running_loop().time() < deadline, f"{look} not within {within_s} s"
         await asyncio.sleep(every_s)
     return found
+
+
+async def _walk(options: Any, page_of: Callable[[Any], Awaitable[Any]]) -> list[Any]:  # noqa: ANN401
+    found: list[Any] = []
+    while True:
+        page = await page_of(options)
+        found += page.data
+        if page.done:
+            return found
+        options = replace(options, iterator=page.iterator)
 
 
 def verifies(received: Received, secret: str) -> bool:

@@ -25,6 +25,7 @@ CURL = '. "$1/env"; curl -sS -H "Authorization: Bearer $(cat "$1/operator.key")"
 ENVIRON = {
     **{name: value for name, value in os.environ.items() if not name.startswith("HOOKLINE_")},
     "PYTHONPATH": str(ROOT),
+    "PYTHONDONTWRITEBYTECODE": "",  # each process would compile everything anew
 }
 
 
