@@ -27,6 +27,7 @@ from deploy.supervisor import Part, popen_options
 POSTGRES_MAJOR: Final = "18"
 DATABASE: Final = "hookline"
 USER: Final = "hookline"
+USUAL_SESSIONS: Final = 100
 
 _SOCKET_PATH_BYTES: Final = 107  # of a Unix socket's address, on Linux
 _LEFTOVER_S: Final = 10.0
@@ -38,7 +39,6 @@ _TUNING: Final = {
     "effective_cache_size": "1GB",
     "jit": "off",
     "log_checkpoints": "off",
-    "max_connections": "100",
     "max_parallel_workers_per_gather": "0",
     "max_wal_size": "2GB",
     "random_page_cost": "1.1",
@@ -56,12 +56,15 @@ class Embedded:
     url: str
 
 
-async def prepare_postgres(home: Home, *, notes: list[str]) -> Embedded:
+async def prepare_postgres(
+    home: Home, *, notes: list[str], sessions: int = USUAL_SESSIONS
+) -> Embedded:
     """Make the cluster if need be, and give the server over it.
 
     Args:
         home: Held by us.
         notes: Gets a line for each thing that was changed outside of the home.
+        sessions: How many there may be at a time.
 
     Raises:
         StartFault: The data is of another major version or another account's; an earlier server
@@ -86,6 +89,7 @@ async def prepare_postgres(home: Home, *, notes: list[str]) -> Embedded:
         argv=(
             *(str(programs / "postgres"), "-D", str(home.postgres), "-k", str(sockets), "-h", ""),
             *("-c", "unix_socket_permissions=0700", "-c", "cluster_name=hookline"),
+            *("-c", f"max_connections={max(sessions, USUAL_SESSIONS)}"),
         ),
         environ=plain_environ(),
         account=account,

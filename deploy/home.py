@@ -74,8 +74,8 @@ class Home:
 
 
 @contextmanager
-def hold(home: Home) -> Iterator[bool]:
-    """Make the directory if need be and keep it from others; gives whether it is new.
+def hold(home: Home) -> Iterator[None]:
+    """Make the directory if need be, and keep it from others.
 
     Raises:
         StartFault: It is held by another `hookline up`, of another layout, or not ours at all.
@@ -93,7 +93,7 @@ def hold(home: Home) -> Iterator[bool]:
             for directory in (home.root, home.run, home.log):
                 directory.mkdir(exist_ok=True)
                 directory.chmod(_PRIVATE if os.geteuid() else _PASSABLE)
-        yield not names
+        yield
 
 
 @contextmanager

@@ -66,15 +66,15 @@ async def keep_operator_key(link: Link, home: Home, *, now: datetime) -> None:
     write_private(home.operator_key, f"{text}\n")
 
 
-def keep_vault_keys(settings: Settings, home: Home, *, fresh: bool) -> None:
-    """See to it that there are keys to seal secrets with; they are made in a new home only.
+def keep_vault_keys(settings: Settings, home: Home) -> None:
+    """See to it that there are keys to seal secrets with; they are made for a new home only.
 
     Raises:
-        StartFault: An older home lost its keys: new ones would not open what was sealed.
+        StartFault: A home that was in use lost its keys: new ones would not open what was sealed.
     """
     if settings.vault_keys is not None or home.vault_keys.exists():
         return
-    if not fresh:
+    if home.postgres.exists() or home.operator_key.exists():
         raise StartFault(
             f"{home.vault_keys} is missing: restore it, or set HOOKLINE_VAULT_KEYS;"
             " the secrets in the database open with its keys alone"

@@ -140,6 +140,8 @@ class Child:
         Raises:
             StartFault: It ended before, or took too long.
         """
+        if self._ready:
+            return
         try:
             async with asyncio.timeout(READY_S):
                 while not await self.part.ready():
@@ -178,7 +180,8 @@ class Child:
         process = self._process
         if process is None or process.returncode is not None:
             return
-        process.send_signal(self.part.stop_signal)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(self.part.stop_signal)
         try:
             async with asyncio.timeout(self.part.stop_s):
                 await process.wait()

@@ -27,6 +27,7 @@ from deploy.telemetry import forget_process, share_metrics
 from deploy.values import Secret
 
 _DEMO_WAITS_S: Final = (2.0, 4.0, 8.0)
+_SPARE_SESSIONS: Final = 30
 _LOOPBACK: Final = ip_network("127.0.0.0/8")
 
 _BANNER: Final = """
@@ -62,13 +63,13 @@ async def up(settings: Settings) -> None:
         StartFault: Something does not start; whatever ran by then was stopped.
     """
     home = Home.at(settings.home)
-    with hold(home) as fresh, reserve(settings.host, settings.port) as port:
+    with hold(home), reserve(settings.host, settings.port) as port:
         settings = _in_force(replace(settings, home=home.root, port=port), home)
         metrics = home.run / "metrics"
         supervisor = Supervisor(show=show, ended=lambda pid: forget_process(metrics, pid))
         with _stopping(supervisor), suppress(asyncio.CancelledError):
             async with supervisor:
-                keep_vault_keys(settings, home, fresh=fresh)
+                keep_vault_keys(settings, home)
                 await _start(_Run(settings=settings, home=home, supervisor=supervisor))
                 await asyncio.Event().wait()
     show("hookline: stopped")
@@ -107,7 +108,7 @@ async def _with_servers(run: _Run) -> _Run:
     settings, home, notes = run.settings, run.home, list[str]()
     embedded_url = None
     if settings.database_url is None:
-        postgres = await prepare_postgres(home, notes=notes)
+        postgres = await prepare_postgres(home, notes=notes, sessions=_sessions(settings))
         await run.supervisor.start(postgres.part)
         embedded_url = postgres.url
         settings = replace(settings, database_url=Secret(postgres.url))
@@ -126,6 +127,12 @@ async def _with_servers(run: _Run) -> _Run:
     if embedded_url:
         await make_database(embedded_url)
     return replace(run, settings=settings)
+
+
+def _sessions(settings: Settings) -> int:
+    """Count the sessions that all processes may open, with some for people and commands."""
+    gateways = settings.gateways * settings.gateway_pool
+    return gateways + settings.dispatchers * settings.dispatcher_pool + _SPARE_SESSIONS
 
 
 def _in_force(settings: Settings, home: Home) -> Settings:

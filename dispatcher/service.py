@@ -248,8 +248,12 @@ class Dispatcher:
             shard, draft = taken.tenant.shard, taken.draft
             if not self._lanes.owns(shard):
                 continue
+            # Newer than what the lanes were pointed at, if a change was heard of meanwhile.
+            tenant = self._directory.tenant(taken.tenant.id) or taken.tenant
             for target in taken.targets:
-                lane = self._lane(taken.tenant, shard, taken.tenant.id, target.id)
+                lane = self._lane(tenant, shard, tenant.id, target.id)
+                if lane.target is not tenant.targets.get(target.id):
+                    self._lanes.retarget(lane, tenant, now=self._loop.time())
                 owed = Owed(
                     lane=lane,
                     message_id=draft.message_id,

@@ -40,6 +40,8 @@ def main(root: Path, requirements: str, *, only_look: bool) -> int:
                 _install(root, target, requirements)
     except OSError as error:
         return _say(f"cannot make {target}: {error}")
+    except KeyboardInterrupt:
+        return _say("interrupted; the next start makes .venv anew")
     except subprocess.CalledProcessError as error:
         return _say(f"installing {requirements} failed (exit {error.returncode}); see above")
     return 0

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest_asyncio
 from nats.aio.client import Client
 
@@ -13,6 +14,10 @@ from schema.store.pool import open_pool
 from tests.services import SHARDS, Services, connected, running_services
 
 POOL_SIZE = 10
+
+# A slow machine is no fault of an example.
+hypothesis.settings.register_profile("hookline", deadline=None)
+hypothesis.settings.load_profile("hookline")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -188,7 +188,8 @@ class World:
         async with self.pool.acquire() as link, link.transaction():
             await link.execute(
                 """INSERT INTO message (app_id, id, event_type, payload, content_type, created_at)
-                   SELECT $1, id, 'a.b', $3, 'application/json', now() FROM unnest($2::text[]) id""",
+                   SELECT $1, id, 'a.b', $3, 'application/json', now()
+                   FROM unnest($2::text[]) id""",
                 app_id,
                 made,
                 body,

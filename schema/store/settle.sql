@@ -29,7 +29,10 @@ logged AS (
     SELECT app_id, attempt_id, message_id, endpoint_id, event_type, attempts, trigger, verdict, url,
            status, fault, detail, started_at, duration_ms, due_at, phases_ms::real[], address,
            reused, tls, response, response_headers::jsonb, truncated
-    FROM settled WHERE attempt_id IS NOT NULL),
+    FROM settled WHERE attempt_id IS NOT NULL
+    -- Written before, by a transaction whose answer got lost.
+    ON CONFLICT (app_id, id) DO NOTHING
+    RETURNING app_id, endpoint_id, started_at, status, verdict, duration_ms),
 rolled AS (
     INSERT INTO rollup_minute AS r (app_id, endpoint_id, bucket, delivered, status_3xx, status_4xx,
                                     status_5xx, no_answer, parked, duration_ms)
@@ -40,7 +43,7 @@ rolled AS (
            count(*) FILTER (WHERE status >= 500 OR status < 200),
            count(*) FILTER (WHERE status IS NULL),
            count(*) FILTER (WHERE verdict = 'park'), sum(duration_ms)
-    FROM settled WHERE attempt_id IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    FROM logged GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (app_id, endpoint_id, bucket) DO UPDATE SET
         delivered = r.delivered + excluded.delivered,
         status_3xx = r.status_3xx + excluded.status_3xx,

@@ -284,7 +284,7 @@ async def until(
     return found
 
 
-async def _walk(options: Any, page_of: Callable[[Any], Awaitable[Any]]) -> list[Any]:  # noqa: ANN401
+async def _walk(options: Any, page_of: Callable[[Any], Awaitable[Any]]) -> list[Any]:
     found: list[Any] = []
     while True:
         page = await page_of(options)

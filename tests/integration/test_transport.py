@@ -53,7 +53,7 @@ Test = Callable[..., Coroutine[Any, Any, None]]
 def on_each_loop(test: Test) -> Callable[..., None]:
     """Run a claim on asyncio's own loop and on uvloop, which the dispatcher uses."""
 
-    def run(new_loop: Callable[[], asyncio.AbstractEventLoop], **arguments: Any) -> None:  # noqa: ANN401
+    def run(new_loop: Callable[[], asyncio.AbstractEventLoop], **arguments: Any) -> None:
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(test(**arguments))
 
@@ -117,13 +117,13 @@ def a_request(
     )
 
 
-async def post(transport: Transport, port: int, **options: Any) -> httpx.Response:  # noqa: ANN401
+async def post(transport: Transport, port: int, **options: Any) -> httpx.Response:
     scheme = options.pop("scheme", "http")
     url = a_url(port, options.pop("target", "/hook"), scheme=scheme)
     return await transport.handle_async_request(a_request(url, **options))
 
 
-async def fault_of(transport: Transport, port: int, **options: Any) -> DeliveryFault:  # noqa: ANN401
+async def fault_of(transport: Transport, port: int, **options: Any) -> DeliveryFault:
     with pytest.raises(DeliveryFault) as fault:
         await post(transport, port, **options)
     return fault.value

@@ -101,7 +101,7 @@ class Receiver:
         """Say where an endpoint of it is."""
         return f"http://{LOOPBACK}:{self.port}/hook/{endpoint}"
 
-    async def ask(self, what: str) -> Any:  # noqa: ANN401 JSON
+    async def ask(self, what: str) -> Any:
         """Ask for `counts`, `latencies` or a `reset`."""
         return (await self._client.get(f"http://{LOOPBACK}:{self.port}/{what}")).json()
 

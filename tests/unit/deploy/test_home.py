@@ -12,15 +12,6 @@ def home(tmp_path: Path) -> Home:
     return Home.at(tmp_path / "home")
 
 
-def test_a_home_is_new_once(home: Home) -> None:
-    with hold(home) as fresh_at_first:
-        pass
-    with hold(home) as fresh_later:
-        pass
-
-    assert (fresh_at_first, fresh_later) == (True, False)
-
-
 def test_a_second_holder_is_refused_while_the_first_runs(home: Home) -> None:
     with hold(home), pytest.raises(StartFault, match="another `hookline up` is running"):
         hold(home).__enter__()
