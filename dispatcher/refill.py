@@ -10,7 +10,7 @@ import heapq
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from typing import Final
 
@@ -25,6 +25,7 @@ from schema.store.pool import reachable
 LANES: Final = 64  # per statement
 READ_BYTES: Final = 8 * 1_048_576  # of payload per statement
 _SLACK_S: Final = 0.001  # timers may fire a little before wall-clock time has come
+_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _PAUSE_S: Final = 0.5  # between tries while Postgres is away
 _log = logging.getLogger(__name__)
 
@@ -60,8 +61,8 @@ class Refill:
                 self._sooner.set()
 
     def look_when_due(self, lane: Lane, due_at: datetime) -> None:
-        """Have a lane read when a delivery of it is due."""
-        wait_s = (due_at - self._clock()).total_seconds()
+        """Have a lane read when a delivery of it is due, or at once if it is to be given up."""
+        wait_s = 0.0 if lane.doomed else (due_at - self._clock()).total_seconds()
         self.look(lane, asyncio.get_running_loop().time() + max(wait_s + _SLACK_S, 0.0))
 
     def drained(self, lane: Lane) -> None:
@@ -131,21 +132,29 @@ class Refill:
     async def _read(self, lanes: Sequence[Lane]) -> None:
         # What is held is read too, and left out: it is a few hundred keys at most.
         rooms = [self._lanes.room(lane) for lane in lanes]
+        now = self._clock()
         asked = [
-            (lane.shard, lane.app_id, lane.endpoint_id, room + len(lane.held))
+            store.Asked(
+                shard=lane.shard,
+                app_id=lane.app_id,
+                endpoint_id=lane.endpoint_id,
+                room=room + len(lane.held),
+                # What is to be given up does not wait for its time.
+                by=_EVER if lane.doomed else now,
+            )
             for lane, room in zip(lanes, rooms, strict=True)
         ]
         async with self._pool.acquire() as link:
-            rows = await store.due(link, asked, self._clock())
+            rows = await store.due(link, asked)
             wanted, spilled = self._choose(lanes, rooms, rows)
             messages = await self._messages(link, lanes, wanted)
-        now = asyncio.get_running_loop().time()
+        at = asyncio.get_running_loop().time()
         for row in wanted[len(messages) :]:
             spilled.add(row.number)
         for row, message in zip(wanted, messages, strict=False):
             self._add(lanes[row.number], row, message)
         for number in spilled:
-            self.look(lanes[number], now)
+            self.look(lanes[number], at)
 
     def _choose(
         self, lanes: Sequence[Lane], rooms: Sequence[int], rows: Iterable[store.DueRow]

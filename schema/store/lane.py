@@ -3,11 +3,22 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from schema.store import statements
 from schema.store.link import Link
 
 _SQL = statements.load("lane")
+
+
+class Asked(NamedTuple):
+    """A lane, how many deliveries it has room for, and by when they must be due."""
+
+    shard: int
+    app_id: str
+    endpoint_id: str
+    room: int
+    by: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +52,9 @@ async def survey(link: Link, shard: int) -> list[tuple[str, str, datetime]]:
     return [(row["app_id"], row["endpoint_id"], row["due_at"]) for row in rows]
 
 
-async def due(
-    link: Link, lanes: Sequence[tuple[int, str, str, int]], now: datetime
-) -> list[DueRow]:
-    """Read, of lanes (shard, app, endpoint, how many), what is due by `now` and what is next."""
-    rows = await link.fetch(
-        _SQL["due"],
-        [lane[0] for lane in lanes],
-        [lane[1] for lane in lanes],
-        [lane[2] for lane in lanes],
-        [lane[3] for lane in lanes],
-        now,
-    )
+async def due(link: Link, lanes: Sequence[Asked]) -> list[DueRow]:
+    """Read of lanes what is due by their time, and what is next after it."""
+    rows = await link.fetch(_SQL["due"], *map(list, zip(*lanes, strict=True)))
     return [
         DueRow(
             number=row["number"] - 1,

@@ -17,26 +17,26 @@ WITH RECURSIVE lane AS (
 SELECT app_id, endpoint_id, due_at FROM lane;
 
 -- name: due :many
--- Of the lanes ($1 shard, $2 app, $3 endpoint), the first $4 deliveries due by $5, by lane number
--- from 1; and one row more with what is due next after $5 (is_due false).
+-- Of the lanes ($1 shard, $2 app, $3 endpoint), the first $4 deliveries due by the lane's $5, by
+-- lane number from 1; and one row more with what is due next after that (is_due false).
 -- Served by delivery_owed_idx.
 SELECT l.number, true AS is_due, d.message_id, d.attempts, d.failures, d.run,
        d.manual, d.due_at, d.delivered_at
-FROM unnest($1::int[], $2::text[], $3::text[], $4::int[])
-    WITH ORDINALITY AS l(shard, app_id, endpoint_id, room, number)
+FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::timestamptz[])
+    WITH ORDINALITY AS l(shard, app_id, endpoint_id, room, by, number)
 CROSS JOIN LATERAL (
     SELECT * FROM delivery AS o
     WHERE o.shard = l.shard AND o.app_id = l.app_id AND o.endpoint_id = l.endpoint_id
-      AND o.state IN ('pending', 'retrying') AND o.due_at <= $5
+      AND o.state IN ('pending', 'retrying') AND o.due_at <= l.by
     ORDER BY o.due_at, o.message_id LIMIT l.room) AS d
 UNION ALL
 SELECT l.number, false, d.message_id, 0, 0, 0, false, d.due_at, NULL
-FROM unnest($1::int[], $2::text[], $3::text[])
-    WITH ORDINALITY AS l(shard, app_id, endpoint_id, number)
+FROM unnest($1::int[], $2::text[], $3::text[], $5::timestamptz[])
+    WITH ORDINALITY AS l(shard, app_id, endpoint_id, by, number)
 CROSS JOIN LATERAL (
     SELECT o.message_id, o.due_at FROM delivery AS o
     WHERE o.shard = l.shard AND o.app_id = l.app_id AND o.endpoint_id = l.endpoint_id
-      AND o.state IN ('pending', 'retrying') AND o.due_at > $5
+      AND o.state IN ('pending', 'retrying') AND o.due_at > l.by
     ORDER BY o.due_at, o.message_id LIMIT 1) AS d;
 
 -- name: messages :many
