@@ -128,7 +128,7 @@ def classify(ip: Address) -> str | None:
 
 def allowed(ip: Address, policy: AddressPolicy) -> bool:
     """Say whether a delivery may be sent to `ip`."""
-    return policy.lists(_unmapped(ip)) or classify(ip) is None
+    return policy.lists(ip) or policy.lists(_unmapped(ip)) or classify(ip) is None
 
 
 def loopback_addresses(policy: AddressPolicy) -> tuple[str, ...]:

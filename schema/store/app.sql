@@ -18,11 +18,13 @@ FROM app WHERE environment_id = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE
 -- name: page_up :many
 -- $1 environment, $2 a key, $3 how many behind it; $4 without those that have no endpoint,
 -- $5 that have disabled ones only, $6 that have ones at Svix Play only.
+-- No EXISTS: the planner would hash all endpoints there are for it.
 -- Served by app_pkey, the filters by endpoint_pkey.
 SELECT environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at, updated_at
 FROM app AS a
 WHERE environment_id = $1 AND id > $2 AND deleted_at IS NULL
-  AND (NOT $4 OR EXISTS (SELECT FROM endpoint AS e WHERE e.app_id = a.id AND e.deleted_at IS NULL))
+  AND (NOT $4 OR coalesce((SELECT true FROM endpoint AS e
+                           WHERE e.app_id = a.id AND e.deleted_at IS NULL LIMIT 1), false))
   AND (NOT $5 OR coalesce((SELECT bool_or(e.state <> 'disabled') FROM endpoint AS e
                            WHERE e.app_id = a.id AND e.deleted_at IS NULL), true))
   AND (NOT $6 OR coalesce((SELECT bool_or(e.url !~ '^https?://(api\.)?play\.svix\.com/')
@@ -34,7 +36,8 @@ ORDER BY id LIMIT $3;
 SELECT environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at, updated_at
 FROM app AS a
 WHERE environment_id = $1 AND id < $2 AND deleted_at IS NULL
-  AND (NOT $4 OR EXISTS (SELECT FROM endpoint AS e WHERE e.app_id = a.id AND e.deleted_at IS NULL))
+  AND (NOT $4 OR coalesce((SELECT true FROM endpoint AS e
+                           WHERE e.app_id = a.id AND e.deleted_at IS NULL LIMIT 1), false))
   AND (NOT $5 OR coalesce((SELECT bool_or(e.state <> 'disabled') FROM endpoint AS e
                            WHERE e.app_id = a.id AND e.deleted_at IS NULL), true))
   AND (NOT $6 OR coalesce((SELECT bool_or(e.url !~ '^https?://(api\.)?play\.svix\.com/')

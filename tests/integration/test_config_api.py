@@ -230,14 +230,14 @@ class TestApps:
         await svix.endpoint.create(play.id, EndpointIn(url="https://play.svix.com/in/x"))
         await svix.endpoint.create(live.id, EndpointIn(url=URL))
 
-        async def names(**options: bool) -> list[str]:
+        async def names(**options: bool) -> set[str]:
             page = await svix.application.list(ApplicationListOptions(**options))
-            return [app.name for app in page.data]
+            return {app.name for app in page.data}
 
         assert bare.uid is None
-        assert await names(exclude_apps_with_no_endpoints=True) == ["off", "play", "live"]
-        assert await names(exclude_apps_with_disabled_endpoints=True) == ["bare", "play", "live"]
-        assert await names(exclude_apps_with_svix_play_endpoints=True) == ["bare", "off", "live"]
+        assert await names(exclude_apps_with_no_endpoints=True) == {"off", "play", "live"}
+        assert await names(exclude_apps_with_disabled_endpoints=True) == {"bare", "play", "live"}
+        assert await names(exclude_apps_with_svix_play_endpoints=True) == {"bare", "off", "live"}
 
     async def test_a_retry_policy_survives_a_put_that_does_not_know_it(
         self, gateway: Gateway
@@ -526,7 +526,7 @@ class TestSecrets:
             ends = [
                 row["expires_at"]
                 for row in await link.fetch(
-                    "SELECT expires_at FROM endpoint_secret WHERE endpoint_id = $1 ORDER BY id",
+                    "SELECT expires_at FROM endpoint_secret WHERE endpoint_id = $1 ORDER BY created_at",
                     made.id,
                 )
             ]

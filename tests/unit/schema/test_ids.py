@@ -14,9 +14,7 @@ END = BEGIN + timedelta(seconds=2**32) - STEP
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890_123, tzinfo=UTC)
 PREFIXES = (ids.APP, ids.ENDPOINT, ids.MESSAGE, ids.ATTEMPT, ids.DEAD_LETTER, ids.REJECTED_EVENT)
 
-moments = st.datetimes(
-    BEGIN.replace(tzinfo=None), END.replace(tzinfo=None), timezones=st.just(UTC)
-)
+moments = st.datetimes(BEGIN.replace(tzinfo=None), END.replace(tzinfo=None), timezones=st.just(UTC))
 chances = st.binary(min_size=20, max_size=20)
 extremes = st.sampled_from([bytes(20), b"\xff" * 20]) | chances
 
@@ -102,7 +100,7 @@ def test_a_moment_that_an_id_cannot_say_is_refused(at: datetime) -> None:
         "msg_" + "0" * 26 + "-",
         "msg_" + "0" * 26 + "\n",
         "msg_" + "0" * 26 + "é",
-        "msg_" + "0" * 26 + "٣",  # noqa: RUF001 a digit, though none of ours
+        "msg_" + "0" * 26 + "٣",  # a digit, though none of ours
         "MSG_" + "0" * 27,
         "app_" + "0" * 27,
         "0" * 31,
@@ -123,6 +121,8 @@ def test_a_shard_is_one_of_those_there_are(app_id: str, shards: int) -> None:
     assert 0 <= ids.shard_of(app_id, shards) < shards
 
 
-@pytest.mark.parametrize(("text", "value"), [("", 0x811C9DC5), ("a", 0xE40C292C), ("foobar", 0xBF9CF968)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("", 0x811C9DC5), ("a", 0xE40C292C), ("foobar", 0xBF9CF968)]
+)
 def test_the_shard_is_the_published_fnv_1a_hash(text: str, value: int) -> None:
     assert ids.shard_of(text, 2**32) == value

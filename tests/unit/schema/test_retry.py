@@ -29,9 +29,7 @@ jitters = st.floats(0, 1)
 
 def due(wait_s: float, retry_after_s: float | None) -> datetime | None:
     policy = RetryPolicy(waits_s=(wait_s,))
-    return due_again(
-        policy, failures=1, now=NOW, dice=0.0, jitter=0.1, retry_after_s=retry_after_s
-    )
+    return due_again(policy, failures=1, now=NOW, dice=0.0, jitter=0.1, retry_after_s=retry_after_s)
 
 
 @given(policies, st.data(), dice, jitters)

@@ -1,0 +1,132 @@
+"""What a request looks up of its tenant keeps to its indexes: plans on filled tables."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from schema import ids
+from schema.store import statements
+from schema.store.link import Link, Pool
+from schema.store.pool import open_pool
+from tests.services import Services
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
+
+NOW = datetime.now(UTC)
+ENVIRONMENTS = [ids.new_id(ids.ENVIRONMENT, NOW) for _ in range(20)]
+APPS = [(ENVIRONMENTS[n % 20], ids.new_id(ids.APP, NOW), f"uid-{n}") for n in range(4_000)]
+ENDPOINTS = [
+    (app, ids.new_id(ids.ENDPOINT, NOW), f"uid-{n}") for _, app, _ in APPS for n in range(3)
+]
+ENVIRONMENT, APP, APP_UID = APPS[2_000]
+ENDPOINT, ENDPOINT_UID = ENDPOINTS[6_000][1:]
+KEYS = [ids.new_id(ids.API_KEY, NOW) for _ in range(4_000)]
+HASHES = [hashlib.sha256(key.encode()).digest() for key in KEYS]
+# Statement, parameters, and the indexes that may serve it.
+LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
+    ("api_key", "by_hash", [HASHES[9]], {"api_key_hash_key", "environment_pkey"}),
+    ("api_key", "page_up", [ENVIRONMENT, "", 51, NOW], {"api_key_environment_idx"}),
+    ("api_key", "page_down", [ENVIRONMENT, "~", 51, NOW], {"api_key_environment_idx"}),
+    ("api_key", "revoke_of_app", [ENVIRONMENT, APP, NOW], {"api_key_environment_idx"}),
+    ("api_key", "touch", [[KEYS[1]], [NOW]], {"api_key_pkey"}),
+    ("app", "by_id", [ENVIRONMENT, APP], {"app_pkey", "app_id_key"}),
+    ("app", "by_uid", [ENVIRONMENT, APP_UID], {"app_uid_idx"}),
+    ("app", "page_up", [ENVIRONMENT, "", 51, True, True, True], {"app_pkey", "endpoint_pkey"}),
+    ("app", "page_down", [ENVIRONMENT, "~", 51, True, True, True], {"app_pkey", "endpoint_pkey"}),
+    ("endpoint", "by_id", [APP, ENDPOINT], {"endpoint_pkey"}),
+    ("endpoint", "by_uid", [APP, ENDPOINT_UID], {"endpoint_uid_idx"}),
+    ("endpoint", "page_up", [APP, "", 51], {"endpoint_pkey"}),
+    ("endpoint", "page_down", [APP, "~", 51], {"endpoint_pkey"}),
+    ("endpoint", "delete_all", [APP, NOW], {"endpoint_pkey"}),
+    ("endpoint", "attempted", [APP, ENDPOINT, NOW, NOW], {"rollup_minute_pkey"}),
+    ("endpoint_secret", "live", [APP, ENDPOINT, NOW], {"endpoint_secret_pkey"}),
+    ("event_type", "find", [ENVIRONMENT, "type.1"], {"event_type_pkey"}),
+    ("event_type", "page_up", [ENVIRONMENT, "", 51, *[False] * 3], {"event_type_pkey"}),
+    ("event_type", "page_down", [ENVIRONMENT, "~", 51, *[False] * 3], {"event_type_pkey"}),
+    ("event_type", "usable", [ENVIRONMENT, ["type.1"]], {"event_type_pkey"}),
+]
+# A handful of rows of one endpoint, which an index finds and which are then put in order.
+SORTED = {("endpoint_secret", "live")}
+
+
+@lent_to_the_module
+async def filled(services: Services) -> AsyncIterator[Pool]:
+    """Lend a database with some thousand rows in every table, and honest statistics."""
+    async with services.database() as url:
+        pool = await open_pool(url, size=2)
+        async with pool.acquire() as link:
+            await fill(link)
+            await link.execute("ANALYZE")
+        yield pool
+        await pool.close()
+
+
+async def fill(link: Link) -> None:
+    times = (NOW, NOW)
+    rows: dict[str, tuple[list[Any], str]] = {
+        "environment": (
+            [(environment, "x", *times) for environment in ENVIRONMENTS],
+            "id name created_at updated_at",
+        ),
+        "app": (
+            [(*app, "x", *times) for app in APPS],
+            "environment_id id uid name created_at updated_at",
+        ),
+        "endpoint": (
+            [(*endpoint, "u", NOW, *times) for endpoint in ENDPOINTS],
+            "app_id id uid url state_at created_at updated_at",
+        ),
+        "endpoint_secret": (
+            [(app, e, ids.new_id(ids.ENDPOINT_SECRET, NOW), "hmac256", b"s", NOW)
+             for app, e, _ in ENDPOINTS],
+            "app_id endpoint_id id kind sealed created_at",
+        ),
+        "event_type": (
+            [(e, f"type.{n}", *times) for e in ENVIRONMENTS for n in range(200)],
+            "environment_id name created_at updated_at",
+        ),
+        "api_key": (
+            [(key, ENVIRONMENTS[n % 20], "operator", HASHES[n], "x", NOW)
+             for n, key in enumerate(KEYS)],
+            "id environment_id kind hash hint created_at",
+        ),
+        "rollup_minute": (
+            [(app, endpoint, NOW) for app, endpoint, _ in ENDPOINTS],
+            "app_id endpoint_id bucket",
+        ),
+    }  # fmt: skip
+    for table, (records, columns) in rows.items():
+        await link.copy_records_to_table(table, records=records, columns=columns.split())
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from nodes(below)
+
+
+@pytest.mark.parametrize("generic", [False, True], ids=["custom", "generic"])
+@pytest.mark.parametrize(
+    ("stem", "name", "given", "indexes"), LOOK_UPS, ids=[f"{s}.{n}" for s, n, *_ in LOOK_UPS]
+)
+async def test_a_look_up_keeps_to_its_index(
+    filled: Pool, stem: str, name: str, given: list[Any], indexes: set[str], *, generic: bool
+) -> None:
+    option = "GENERIC_PLAN, " if generic else ""
+    sql = f"EXPLAIN ({option}FORMAT JSON) {statements.load(stem)[name]}"
+    async with filled.acquire() as link:
+        answer = await link.fetchval(sql, *given)
+
+    plan = list(nodes(json.loads(answer)[0]["Plan"]))
+    kinds = {node["Node Type"] for node in plan}
+    # Environments are a handful: reading the one page they fill is as good as an index.
+    scanned = {n["Relation Name"] for n in plan if n["Node Type"] == "Seq Scan"} - {"environment"}
+    assert not scanned
+    assert (stem, name) in SORTED or not kinds & {"Sort", "Incremental Sort"}
+    assert {node["Index Name"] for node in plan if "Index Name" in node} <= indexes
