@@ -152,8 +152,14 @@ class Sender:
         self._settler.add(Settled(owed=owed, settlement=settlement))
 
     def _left(self, owed: Owed) -> None:
-        if owed.send is not None:
-            owed.send.left(self._loop.time())
+        """Note when a request leaves, if that counts.
+
+        The loop's clock stands still within a turn, and what is written goes out at its end: the
+        next turn's time is the first that is not before the request.
+        """
+        send = owed.send
+        if send is not None and (owed.lane.pace is not None or owed.lane.app.pace is not None):
+            self._loop.call_soon(lambda: send.left(self._loop.time()))
 
     def _observe_start(self, owed: Owed, started_at: datetime) -> None:
         late_s = max((started_at - owed.due_at).total_seconds(), 0.0)

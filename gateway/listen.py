@@ -1,24 +1,12 @@
-"""Hears what changed: one connection to Postgres that listens, and is made again when it breaks.
+"""What a gateway does when configuration changes: its caches drop what they hold of it.
 
-While it is down the caches know that they are deaf; once it is up they start from nothing.
+While nothing is heard the caches know that they are deaf and believe themselves for less long.
 """
-
-import asyncio
-import logging
-from typing import Final
-
-import asyncpg
 
 from gateway.appbook import AppBook
 from gateway.keyring import KeyRing
-from schema.errors import Unavailable
-from schema.store.link import Link, Pool
-from schema.store.pool import reachable
-
-CHANNEL: Final = "hookline_changed"
-_HEARTBEAT_S: Final = 5.0  # a connection that does not answer within one is given up
-_PAUSE_S: Final = 0.5
-_log = logging.getLogger(__name__)
+from schema.store.changes import Changes
+from schema.store.link import Pool
 
 
 class Listener:
@@ -26,26 +14,17 @@ class Listener:
 
     def __init__(self, pool: Pool, *, keys: KeyRing, apps: AppBook) -> None:
         """Serve these caches; they stay deaf until `run`."""
-        self._pool = pool
         self._keys = keys
         self._apps = apps
         self._caches = (keys.keys, keys.environments, apps.cache)
+        self._changes = Changes(pool, on_change=self.heard, on_break=self._start_anew)
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        while True:
-            try:
-                async with reachable():
-                    await self._listen()
-            except (Unavailable, asyncpg.PostgresError) as error:
-                _log.warning("not listening for changes, will try again: %s", error)
-            finally:
-                self._hear(hears=False)
-            await asyncio.sleep(_PAUSE_S)
+        await self._changes.run()
 
-    def heard(self, payload: str) -> None:
-        """Take in one notification: `<table>:<tenant>`."""
-        table, _, tenant = payload.partition(":")
+    def heard(self, table: str, tenant: str) -> None:
+        """Take in one notification; the gateway keeps nothing of the other tables."""
         match table:
             case "app":
                 self._apps.cache.drop(tenant)
@@ -54,41 +33,9 @@ class Listener:
             case "environment":
                 self._keys.drop_environment(tenant)
             case _:
-                pass  # the gateway keeps nothing of the other tables
+                pass
 
-    async def _listen(self) -> None:
-        broken = asyncio.Event()
-        async with self._pool.acquire(timeout=_HEARTBEAT_S) as connection:
-
-            def on_end(*_: object) -> None:
-                broken.set()
-
-            connection.add_termination_listener(on_end)
-            await connection.add_listener(CHANNEL, self._on_notify)
-            self._hear(hears=True)
-            try:
-                await _until(broken, connection)
-            finally:
-                self._hear(hears=False)
-                connection.remove_termination_listener(on_end)
-                await connection.remove_listener(CHANNEL, self._on_notify)
-
-    def _on_notify(self, *heard: object) -> None:
-        self.heard(str(heard[-1]))
-
-    def _hear(self, *, hears: bool) -> None:
+    def _start_anew(self) -> None:
         for cache in self._caches:
             cache.clear()
-            cache.hears = hears
-
-
-async def _until(broken: asyncio.Event, connection: Link) -> None:
-    """Wait for the end of a connection; ask it now and then whether it is still there."""
-    while True:
-        try:
-            async with asyncio.timeout(_HEARTBEAT_S):
-                await broken.wait()
-        except TimeoutError:
-            await connection.execute("SELECT 1", timeout=_HEARTBEAT_S)
-        else:
-            return
+            cache.hears = self._changes.hears

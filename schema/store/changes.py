@@ -7,6 +7,7 @@ deaf; once it is up again they start from nothing, as what was missed is not kno
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import asyncpg
@@ -32,7 +33,8 @@ class Changes:
         Args:
             pool: Lends one connection for as long as it lives.
             on_change: Told of the table and the tenant.
-            on_break: Told whenever changes may have been missed.
+            on_break: Told whenever changes may have been missed; `hears` says whether they arrive
+                from now on.
         """
         self._pool = pool
         self._on_change = on_change
@@ -80,15 +82,15 @@ class Changes:
         async with self._pool.acquire(timeout=HEARTBEAT_S) as link:
             link.add_termination_listener(on_end)
             await link.add_listener(CHANNEL, self._heard)
-            self._on_break()
             self._link = link
+            self._on_break()
             try:
                 await self._until(broken)
             finally:
                 self._link = None
                 self._on_break()
-                link.remove_termination_listener(on_end)
-                if not link.is_closed():
+                with suppress(asyncpg.InterfaceError):  # one that broke is the pool's already
+                    link.remove_termination_listener(on_end)
                     await link.remove_listener(CHANNEL, self._heard)
 
     async def _until(self, broken: asyncio.Event) -> None:

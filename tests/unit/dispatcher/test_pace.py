@@ -45,13 +45,14 @@ def most_in_a_second(times: list[float]) -> int:
 def test_no_second_holds_more_than_the_rate_and_backlog_uses_98_percent(
     rate: int, start: float
 ) -> None:
-    windows = 10
     pace = Pace(rate, not_before=start)
 
-    times = sends_under_backlog(pace, start, start + windows * 1.0)
+    times = sends_under_backlog(pace, start, start + 10.5)
 
+    # The first burst is free: what is kept up is what came behind it, in the time that it took.
     assert most_in_a_second(times) <= rate
-    assert len(times) >= 0.98 * rate * windows
+    assert len(times) - rate >= 0.98 * rate * (times[-1] - times[0])
+    assert times[-1] - times[0] > 9
 
 
 @given(rates, st.lists(st.floats(0, 0.7), min_size=1, max_size=300))

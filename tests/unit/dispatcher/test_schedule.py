@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dispatcher.lane import UNIT_BYTES, Lane, Lanes, Owed
 from dispatcher.match import Target, Tenant
 from dispatcher.pace import WINDOW_S
-from dispatcher.schedule import Schedule
+from dispatcher.schedule import QUANTUM, Schedule
 from schema.delivery import Reason
 from schema.endpoint import EndpointState
 from schema.retry import RetryPolicy
@@ -115,7 +115,7 @@ def test_a_flooding_app_gets_no_more_turns_than_a_quiet_one() -> None:
         picked.append(owed)
         bench.land(owed)
 
-    assert turns(picked) == {"flood": 50, "quiet": 50}
+    assert turns(picked)["flood"] - turns(picked)["quiet"] <= QUANTUM
 
 
 def test_an_app_that_comes_new_waits_for_no_more_than_one_round() -> None:

@@ -233,3 +233,9 @@ def test_what_is_published_for_an_app_is_read_back_whatever_the_event_type(name:
 def test_shard_0_also_has_the_subjects_that_fit_no_shard() -> None:
     assert shard_filters(0) == ["shard.0.>", "events.>"]
     assert shard_filters(5) == ["shard.5.>"]
+
+
+def test_a_stray_that_was_never_sharded_is_read_from_where_it_was_published() -> None:
+    draft = accepted("events.acme.invoice.paid")
+
+    assert (draft.app, draft.event_type) == ("acme", "invoice.paid")
