@@ -118,6 +118,7 @@ class Intake:
         self._tending = asyncio.Event()
         self._working = asyncio.Lock()
         self._reconnects = -1
+        self._loop = asyncio.get_running_loop()
 
     def add(self, claims: Iterable[Claim]) -> None:
         """Begin with shards that are ours now."""
@@ -160,6 +161,7 @@ class Intake:
             source = self._by_consumer.get(place.consumer)
             if source is None:
                 return
+            source.heard_at = self._loop.time()
             event = Event(
                 subject=msg.subject,
                 headers=msg.headers or {},
@@ -173,6 +175,7 @@ class Intake:
             source = self._by_consumer.get(msg.subject.rpartition(".")[2])
             if source is None:
                 return
+            source.heard_at = self._loop.time()
             source.status(msg.headers or {})
         if source.broken or source.outstanding == 0:
             self._tending.set()
@@ -197,9 +200,9 @@ class Intake:
         for source in self._sources.values():
             source.broken = source.broken or lost or source.overdue(now)
         self._reconnects = reconnects
-        broken = [source for source in self._sources.values() if source.broken]
-        if broken:
-            await self._look_at_stream(broken)
+        if any(source.broken for source in self._sources.values()):
+            await self._look_at_stream()
+            broken = [source for source in self._sources.values() if source.broken]
             for start in range(0, len(broken), _AT_ONCE):
                 await asyncio.gather(*map(self._begin, broken[start : start + _AT_ONCE]))
         each_bytes = PULLED_BYTES // max(len(self._sources), 1)
@@ -208,15 +211,18 @@ class Intake:
             if number:
                 await self._pull(source, number, now)
 
-    async def _look_at_stream(self, sources: Sequence[Source]) -> None:
-        """Learn which stream it is; one that was made anew, or lost its end, counts anew."""
+    async def _look_at_stream(self) -> None:
+        """Learn which stream it is; one that was made anew, or lost its end, counts anew.
+
+        All sources are asked: not each is told that its consumer went with the stream.
+        """
         info = await self._api(f"STREAM.INFO.{self._config.stream}", b"")
         stream_at = datetime.fromisoformat(info["created"])
         last = info["state"]["last_seq"]
-        if all(source.follows(stream_at, last) for source in sources):
+        if all(source.follows(stream_at, last) for source in self._sources.values()):
             return
         async with self._working:  # what a batch under way holds is of the former stream
-            for source in sources:
+            for source in self._sources.values():
                 if not source.follows(stream_at, last):
                     if source.stream_at is not None:
                         _log.warning("shard %d begins anew: the stream is another", source.shard)

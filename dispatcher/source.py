@@ -18,7 +18,8 @@ from schema.event import Event, shard_filters
 PULL: Final = 256  # events per request, at most
 _EVENT_BYTES: Final = 1_024  # what an event takes beside its body
 EXPIRES_S: Final = 30.0  # of a request
-GRACE_S: Final = 5.0  # a request that is silent for so much longer is lost
+HEARTBEAT_S: Final = 5.0  # the server says so often that it still looks after a request
+SILENCE_S: Final = 12.0  # after which it does not
 INACTIVE_S: Final = 120.0  # after which the server forgets the consumer
 _NANOSECONDS: Final = 1_000_000_000
 _SHORT_REPLY: Final = 9  # tokens of `$JS.ACK....` without domain and account hash
@@ -32,7 +33,7 @@ class Source:
         position: The stream sequence of the last event that became rows.
         consumer: What an older one sends is not ours any more.
         outstanding: Events that the server still owes on our requests.
-        asked_at: Loop's time of the last request.
+        heard_at: Loop's time of the last request, event or word of the server.
         pending: How many events the server holds behind the last one that it sent.
         usual_bytes: The size of late events, the largest counting most.
     """
@@ -44,7 +45,7 @@ class Source:
     consumer: str = ""
     broken: bool = True
     outstanding: int = 0
-    asked_at: float = 0.0
+    heard_at: float = 0.0
     pending: int = 0
     usual_bytes: int = 65_536  # until events have told
     consumed: int = 0
@@ -63,8 +64,11 @@ class Source:
         return events
 
     def follows(self, stream_at: datetime, last: int) -> bool:
-        """Tell whether the position counts in the stream of that time, which ends at `last`."""
-        return self.stream_at == stream_at and self.position <= last
+        """Tell whether the position counts in the stream of that time, which ends at `last`.
+
+        While events come, `last` may be older than they are.
+        """
+        return self.stream_at == stream_at and not (self.broken and self.position > last)
 
     def restart(self, stream_at: datetime, last: int) -> None:
         """Begin anew with another stream, or behind the end of one that has lost its end."""
@@ -72,6 +76,7 @@ class Source:
         self.position = self.handed = min(self.position, last) if known else 0
         self.stream_at = stream_at
         self.buffer.clear()
+        self.broken = True
 
     def begin(self, consumer: str) -> None:
         """Note that a new consumer starts at `next_sequence`."""
@@ -95,11 +100,11 @@ class Source:
     def asked(self, number: int, now: float) -> None:
         """Note a request."""
         self.outstanding += number
-        self.asked_at = now
+        self.heard_at = now
 
     def overdue(self, now: float) -> bool:
-        """Tell whether a request was lost."""
-        return self.outstanding > 0 and now - self.asked_at > EXPIRES_S + GRACE_S
+        """Tell whether a request, or who should answer it, was lost."""
+        return self.outstanding > 0 and now - self.heard_at > SILENCE_S
 
     def accept(self, place: "Place", event: Event) -> None:
         """Take an event that the server sent; one that does not follow the last breaks us."""
@@ -170,4 +175,9 @@ def consumer_request(stream: str, name: str, source: Source) -> bytes:
 
 def pull_request(number: int) -> bytes:
     """Make the body of `$JS.API.CONSUMER.MSG.NEXT`."""
-    return json.dumps({"batch": number, "expires": int(EXPIRES_S * _NANOSECONDS)}).encode()
+    wanted = {
+        "batch": number,
+        "expires": int(EXPIRES_S * _NANOSECONDS),
+        "idle_heartbeat": int(HEARTBEAT_S * _NANOSECONDS),
+    }
+    return json.dumps(wanted).encode()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 from nats.aio.client import Client
@@ -268,17 +269,19 @@ async def publish(
 
 async def publish_raw(nats_url: str, subject: bytes, body: bytes, head: bytes = b"") -> None:
     """Publish what no client would: the bytes of a subject and of header lines as they are."""
-    host, _, port = nats_url.rpartition("//")[2].rpartition("@")[2].partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    server = urlsplit(nats_url)
+    greeting = {"verbose": False, "headers": True, "user": server.username, "pass": server.password}
+    reader, writer = await asyncio.open_connection(server.hostname, server.port)
     lines = b"NATS/1.0\r\n%b\r\n" % head
-    writer.write(b"CONNECT %b\r\n" % json.dumps({"verbose": False, "headers": True}).encode())
+    writer.write(b"CONNECT %b\r\n" % json.dumps(greeting).encode())
     writer.write(
         b"HPUB %b %d %d\r\n%b%b\r\nPING\r\n"
         % (subject, len(lines), len(lines) + len(body), lines, body)
     )
-    while (await reader.readline()).strip() != b"PONG":
-        pass
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"PONG\r\n")
     writer.close()
+    await writer.wait_closed()
 
 
 async def eventually(

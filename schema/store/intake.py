@@ -91,15 +91,17 @@ async def take(
         The shards that are still held (the others' events were not written), and the numbers of
         the events that were known already.
     """
-    (row,) = await link.fetch(
-        _SQL["take"],
-        list(positions),
-        [position.epoch for position in positions.values()],
-        [position.sequence for position in positions.values()],
-        owner,
-        *taking.columns(),
-        [position.stream_at for position in positions.values()],
-    )
+    async with link.transaction():
+        await link.execute(_SQL["join_by_hash"])
+        (row,) = await link.fetch(
+            _SQL["take"],
+            list(positions),
+            [position.epoch for position in positions.values()],
+            [position.sequence for position in positions.values()],
+            owner,
+            *taking.columns(),
+            [position.stream_at for position in positions.values()],
+        )
     return set(row["fenced"] or ()), set(row["repeated"] or ())
 
 

@@ -1,5 +1,9 @@
 -- From the stream into rows, exactly once: a shard's position moves in the statement that writes.
 
+-- name: join_by_hash :exec
+-- For `take`, in its transaction: it joins a batch to itself, while all else is looked up by key.
+SET LOCAL enable_hashjoin = on;
+
 -- name: take :one
 -- $1-$3 source shards, their epochs and new positions; $4 the owner. Shards whose lease is lost
 -- are not in `fenced`, and nothing of theirs is written.

@@ -14,7 +14,14 @@ _JSONB_VERSION = b"\x01"  # leads the binary form
 _SETTINGS = {"jit": "off"}  # compiling a plan costs more than our statements do
 # A batch's statements have one good plan each, by index, however large the batch and whatever the
 # last ANALYZE saw: a partition may have been empty a minute ago.
-_BATCH_SETTINGS = _SETTINGS | {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+_BATCH_SETTINGS = _SETTINGS | {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",  # `intake.take`, which joins batches to themselves, turns it on
+    "enable_mergejoin": "off",
+    "enable_material": "off",
+    "enable_bitmapscan": "off",
+}
 
 
 async def open_pool(

@@ -91,14 +91,11 @@ async def settle(
 async def _move(
     link: Link, owner: str, epochs: Mapping[int, int], batch: Sequence[Settlement]
 ) -> list[Settlement]:
-    keys = [s.message_id for s in batch]
     numbers = await link.fetchval(
         _SQL["settle"],
         list(epochs),
         list(epochs.values()),
         owner,
-        min(keys),
-        max(keys),
         *_columns(batch),
     )
     if numbers is not None and len(numbers) == len(batch):
@@ -107,7 +104,7 @@ async def _move(
 
 
 def _columns(batch: Sequence[Settlement]) -> list[object]:
-    """Give what `settle` takes, from $6 on."""
+    """Give what `settle` takes, from $4 on."""
     deliveries = zip(*map(_delivery_row, batch), strict=True)
     *attempts, responses = zip(*map(_attempt_row, batch), strict=True)
     literals = (write(column) for write, column in zip(_DELIVERY, deliveries, strict=True))

@@ -2,9 +2,9 @@
 
 -- name: settle :one
 -- $1, $2 shards and epochs that $3 holds; a delivery of another shard is not moved (but its
--- attempt is logged: it was made). $4, $5 the smallest and largest message id.
--- $6-$13 deliveries: app, message, endpoint, state, attempts, failures, due time, reason.
--- $14-$30 their attempts, null ids where there was none. All but $30 are array literals.
+-- attempt is logged: it was made).
+-- $4-$11 deliveries: app, message, endpoint, state, attempts, failures, due time, reason.
+-- $12-$28 their attempts, null ids where there was none. All but $28 are array literals.
 -- Answers with the numbers, from 1, of the deliveries that were moved, served by delivery_pkey.
 WITH fence AS MATERIALIZED (
     SELECT s.id FROM unnest($1::int[], $2::bigint[]) AS f(id, epoch)
@@ -12,12 +12,12 @@ WITH fence AS MATERIALIZED (
     FOR KEY SHARE OF s),
 settled AS MATERIALIZED (
     SELECT * FROM unnest(
-        $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::int[],
-        $11::text::int[], $12::text::timestamptz[], $13::text::text[], $14::text::text[],
-        $15::text::text[], $16::text::smallint[], $17::text::text[], $18::text::text[],
-        $19::text::int[], $20::text::text[], $21::text::text[], $22::text::timestamptz[],
-        $23::text::int[], $24::text::text[], $25::text::text[], $26::text::bool[],
-        $27::text::text[], $28::text::text[], $29::text::bool[], $30::bytea[])
+        $4::text::text[], $5::text::text[], $6::text::text[], $7::text::text[], $8::text::int[],
+        $9::text::int[], $10::text::timestamptz[], $11::text::text[], $12::text::text[],
+        $13::text::text[], $14::text::smallint[], $15::text::text[], $16::text::text[],
+        $17::text::int[], $18::text::text[], $19::text::text[], $20::text::timestamptz[],
+        $21::text::int[], $22::text::text[], $23::text::text[], $24::text::bool[],
+        $25::text::text[], $26::text::text[], $27::text::bool[], $28::bytea[])
         WITH ORDINALITY AS u(app_id, message_id, endpoint_id, state, attempts, failures, due_at,
                              reason, attempt_id, event_type, trigger, verdict, url, status, fault,
                              detail, started_at, duration_ms, phases_ms, address, reused, tls,
@@ -62,9 +62,8 @@ moved AS (
         manual = false
     FROM settled AS u
     WHERE d.app_id = u.app_id AND d.message_id = u.message_id AND d.endpoint_id = u.endpoint_id
-      AND d.message_id BETWEEN $4 AND $5
-      -- Written so that delivery_owed_idx does not fit: rows are looked up one by one, by key,
-      -- and not found by going through all that a shard is owed.
+      -- Written so that neither delivery_owed_idx nor a range of the key fits: rows are looked up
+      -- one by one, by their whole key, and not found by going through all that is owed.
       AND d.state || '' IN ('pending', 'retrying') AND d.shard = ANY (ARRAY(SELECT id FROM fence))
     RETURNING u.number)
 SELECT array_agg(number) AS moved FROM moved;

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.source import (
-    EXPIRES_S,
-    GRACE_S,
+    HEARTBEAT_S,
     PULL,
+    SILENCE_S,
     Place,
     Source,
     consumer_request,
@@ -148,8 +148,8 @@ def test_a_request_that_is_silent_for_too_long_is_lost() -> None:
 
     made.asked(10, 0.0)
 
-    assert not made.overdue(EXPIRES_S)
-    assert made.overdue(EXPIRES_S + GRACE_S + 1)
+    assert not made.overdue(SILENCE_S)
+    assert made.overdue(SILENCE_S + 0.1)
 
 
 LATER = AT + timedelta(days=1)
@@ -173,6 +173,7 @@ def test_another_stream_is_begun_at_its_start(
 ) -> None:
     made = fed(source(40), 41)
     made.hand_on(1, LOTS)
+    made.broken = True
 
     assert made.follows(stream_at, last) is follows
     if not follows:
@@ -214,4 +215,6 @@ def test_a_consumer_is_asked_for_that_acknowledges_nothing_and_starts_where_we_a
     assert (config["ack_policy"], config["filter_subject"]) == ("none", "shard.3.>")
     shard_0 = json.loads(consumer_request("EVENTS", "c", Source(shard=0, epoch=1, position=0)))
     assert shard_0["config"]["filter_subjects"] == ["shard.0.>", "events.>"]
-    assert json.loads(pull_request(5)) == {"batch": 5, "expires": 30_000_000_000}
+    pulled = json.loads(pull_request(5))
+    assert (pulled["batch"], pulled["idle_heartbeat"]) == (5, HEARTBEAT_S * 1e9)
+    assert pulled["expires"] >= 2 * pulled["idle_heartbeat"], "the server's own rule"

@@ -1,0 +1,182 @@
+"""The dispatcher's statements find rows by index, before any ANALYZE and after it."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from schema import ids
+from schema.store import statements
+from schema.store.link import Link, Pool
+from schema.store.pool import open_pool
+from tests.services import SHARDS, Services
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+# Days that have a partition, and one that only the default partition has room for.
+DAYS = [TODAY + timedelta(days=n) for n in (-40, -1, 0, 1)]
+PER_DAY = 1_000
+APPS, ENDPOINTS = 10, 2
+LARGE = {"message", "delivery", "attempt"}
+# Statement, and the indexes by which it may find rows of the large tables. A delivery's whole key
+# stands in two.
+HOT = [
+    ("settle", "settle", {"delivery_pkey", "delivery_endpoint_idx"}),
+    ("lane", "due", {"delivery_owed_idx"}),
+    ("lane", "survey", {"delivery_owed_idx"}),
+    ("lane", "messages", {"message_pkey"}),
+    ("lane", "drain_wake", set()),
+    ("shard", "claim", set()),
+    ("intake", "take", set()),
+]
+# Sent by itself, a statement with parameters wants values, and is planned for them.
+EXPLAIN = """
+CREATE OR REPLACE FUNCTION pg_temp.explain(statement text) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (GENERIC_PLAN, FORMAT JSON) ' || statement INTO plan;
+    RETURN plan;
+END $$"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["before", "after"])
+async def filled(services: Services, request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
+    """Lend connections as the dispatcher's to some thousand rows, before or after an ANALYZE."""
+    async with services.database() as url:
+        pool = await open_pool(url, size=2, batches=True)
+        async with pool.acquire() as link:
+            if request.param == "before":  # nor may the server's own come between
+                await keep_from_analyze(link)
+            await fill(link)
+            if request.param == "after":
+                await link.execute("ANALYZE")
+        yield pool
+        await pool.close()
+
+
+async def keep_from_analyze(link: Link) -> None:
+    tables = await link.fetch(
+        "SELECT oid::regclass::text AS name FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    for row in tables:
+        await link.execute(f"ALTER TABLE {row['name']} SET (autovacuum_enabled = off)")
+
+
+async def fill(link: Link) -> None:
+    """Store a delivery and an attempt of every message; of ten, one is owed."""
+    apps = [ids.new_id(ids.APP, TODAY) for _ in range(APPS)]
+    endpoints = {app: [ids.new_id(ids.ENDPOINT, TODAY) for _ in range(ENDPOINTS)] for app in apps}
+    messages, deliveries, attempts = [], [], []
+    for day in DAYS:
+        for n in range(PER_DAY):
+            at = day + timedelta(seconds=n * 80)
+            app = apps[n % APPS]
+            endpoint = endpoints[app][n // APPS % ENDPOINTS]
+            message = ids.new_id(ids.MESSAGE, at)
+            owed = n // APPS % 10 == 0
+            state, due = ("retrying", at) if owed else ("delivered", None)
+            shard = ids.shard_of(app, SHARDS)
+            messages.append((app, message, "a.b", b"{}", "application/json", at))
+            deliveries.append((app, message, endpoint, shard, state, due, at))
+            attempt, verdict = ids.new_id(ids.ATTEMPT, at), "retry" if owed else "delivered"
+            status = 500 if owed else 200
+            attempts.append(
+                (app, attempt, message, endpoint, "a.b", 1, 0, verdict, "u", status, at, 1)
+            )
+    for table, records, columns in (
+        ("message", messages, "app_id id event_type payload content_type created_at"),
+        ("delivery", deliveries, "app_id message_id endpoint_id shard state due_at created_at"),
+        (
+            "attempt",
+            attempts,
+            (
+                "app_id id message_id endpoint_id event_type number trigger verdict url status"
+                " started_at duration_ms"
+            ),
+        ),
+    ):
+        await link.copy_records_to_table(table, records=records, columns=columns.split())
+
+
+async def generic_plan(link: Link, stem: str, name: str) -> list[dict[str, Any]]:
+    """Give the nodes of the plan that the dispatcher's connections use, whatever the parameters."""
+    await link.execute(EXPLAIN)
+    answer = await link.fetchval("SELECT pg_temp.explain($1)", statements.load(stem)[name])
+    return list(nodes(json.loads(answer)[0]["Plan"]))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from nodes(below)
+
+
+async def parents(link: Link) -> dict[str, str]:
+    """Give the table or index that each partition's is a part of."""
+    found = await link.fetch(
+        """SELECT inhrelid::regclass::text AS child, inhparent::regclass::text AS parent
+           FROM pg_inherits"""
+    )
+    return {row["child"]: row["parent"] for row in found}
+
+
+@pytest.mark.parametrize(("stem", "name", "indexes"), HOT, ids=[f"{s}.{n}" for s, n, _ in HOT])
+async def test_a_hot_statement_scans_no_large_table_and_uses_the_index_that_it_names(
+    filled: Pool, stem: str, name: str, indexes: set[str]
+) -> None:
+    async with filled.acquire() as link:
+        plan = await generic_plan(link, stem, name)
+        part_of = await parents(link)
+
+    scanned = {
+        part_of.get(node["Relation Name"], node["Relation Name"])
+        for node in plan
+        if node["Node Type"] == "Seq Scan"
+    }
+    used = {
+        part_of.get(node["Index Name"], node["Index Name"]) for node in plan if "Index Name" in node
+    }
+    assert not scanned & LARGE
+    assert {index for index in used if index.partition("_")[0] in LARGE} <= indexes
+    assert bool(indexes) is bool(LARGE & {index.partition("_")[0] for index in used})
+
+
+@pytest.mark.parametrize(
+    ("stem", "name", "table", "key"),
+    [
+        ("settle", "settle", "delivery", ("app_id", "message_id", "endpoint_id")),
+        ("lane", "messages", "message", ("app_id", "id")),
+    ],
+)
+async def test_a_batch_looks_its_rows_up_one_by_one_each_by_its_whole_key(
+    filled: Pool, stem: str, name: str, table: str, key: tuple[str, ...]
+) -> None:
+    async with filled.acquire() as link:
+        plan = await generic_plan(link, stem, name)
+        part_of = await parents(link)
+
+    conditions = {
+        node["Index Cond"]
+        for node in plan
+        if part_of.get(node.get("Index Name", ""), "").startswith(f"{table}_")
+    }
+    assert conditions
+    for condition in conditions:
+        assert [column for column in key if f"({column} = " not in condition] == []
+
+
+async def test_what_is_due_comes_in_the_order_of_the_index_without_a_sort_of_a_lane(
+    filled: Pool,
+) -> None:
+    async with filled.acquire() as link:
+        plan = await generic_plan(link, "lane", "due")
+
+    kinds = {node["Node Type"] for node in plan}
+    assert "Sort" not in kinds
+    assert "Bitmap Heap Scan" not in kinds
