@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import asyncpg
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -31,7 +30,7 @@ from schema.errors import HooklineError, Unavailable
 from schema.event import APP, EVENT_ID, MESSAGE_ID, WAKE_ROOT, Draft, Event, Rejection, read_event
 from schema.store import intake as store
 from schema.store.link import Pool
-from schema.store.pool import reachable
+from schema.store.pool import REFUSALS, reachable
 from schema.store.shard import Claim
 
 HELPING: Final = 64  # events of one shard per round
@@ -41,12 +40,6 @@ _API_TIMEOUT_S: Final = 5.0
 _PAUSE_S: Final = 0.5  # between tries while Postgres or NATS is away
 _LOOK_S: Final = 1.0  # how often sources are looked after when nothing comes
 _AT_ONCE: Final = 16  # consumers made at the same time
-# What a row can be refused for; whatever else Postgres says is not the event's fault.
-_REFUSALS: Final = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-)
 _log = logging.getLogger(__name__)
 
 
@@ -294,7 +287,7 @@ class Intake:
             except Unavailable as error:
                 _log.warning("intake waits: %s", error.__cause__)
                 await asyncio.sleep(_PAUSE_S)
-            except _REFUSALS as error:
+            except REFUSALS as error:
                 _log.warning("Postgres refuses a batch of %d: %s", len(batch), error)
                 if refusal is not None:
                     raise

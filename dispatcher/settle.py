@@ -20,7 +20,7 @@ from schema.delivery import State
 from schema.errors import Unavailable
 from schema.store import settle as store
 from schema.store.link import Pool
-from schema.store.pool import reachable
+from schema.store.pool import REFUSALS, reachable
 
 _log = logging.getLogger(__name__)
 _PAUSE_S = 0.5  # between tries while Postgres is away
@@ -108,16 +108,16 @@ class Settler:
                 async with reachable():
                     moved = await self._settle(settlements)
                 break
-            except Unavailable as error:
-                _log.warning("settling waits: %s", error.__cause__)
-                await asyncio.sleep(_PAUSE_S)
-            except asyncpg.PostgresError:
+            except REFUSALS:
                 _log.exception("Postgres refuses a batch of %d", len(batch))
                 if len(batch) > 1:
                     await self._write(batch[: len(batch) // 2])
                     await self._write(batch[len(batch) // 2 :])
                     return
                 settlements = [_bare(settlements[0])]
+                await asyncio.sleep(_PAUSE_S)
+            except (Unavailable, asyncpg.PostgresError) as error:
+                _log.warning("settling waits: %r", error.__cause__ or error)
                 await asyncio.sleep(_PAUSE_S)
         self._metrics.settled(settlements, refused=len(settlements) - moved)
         self._on_settled(batch)

@@ -38,14 +38,20 @@ class Upkeep:
             await asyncio.sleep(EVERY_S)
 
     async def once(self) -> None:
-        """Do what is due, unless another process is at it."""
-        async with self._pool.acquire() as link, link.transaction():
-            if not await upkeep.try_lock(link):
-                return
-            made = await migrate.make_partitions(link)
-            today = self._clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            before = today - timedelta(days=self._retention_days)
-            dropped = await partition.drop_before(link, before)
-            await upkeep.prune(link, before)
+        """Do what is due, unless another process is at it.
+
+        Partitions first and by themselves: they lock their tables, and pruning may take long.
+        """
+        today = self._clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        before = today - timedelta(days=self._retention_days)
+        async with self._pool.acquire() as link:
+            async with link.transaction():
+                if not await upkeep.try_lock(link):
+                    return
+                made = await migrate.make_partitions(link)
+                dropped = await partition.drop_before(link, before)
             if made or dropped:
                 _log.info("partitions: %d made, %d dropped", len(made), len(dropped))
+            async with link.transaction():
+                if await upkeep.try_lock(link):
+                    await upkeep.prune(link, before)

@@ -1,5 +1,6 @@
 """What a dispatcher must know of apps and endpoints to fan out and to send."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from schema.store import statements
 from schema.store.link import Link
 
 _SQL = statements.load("directory")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,4 +104,9 @@ def _set(values: list[str] | None) -> frozenset[str] | None:
 
 
 def _policy(stored: object) -> RetryPolicy | None:
-    return None if stored is None else read_policy(stored)
+    """Read a policy; one that somebody else wrote and that is nonsense counts as none."""
+    try:
+        return None if stored is None else read_policy(stored)
+    except ValueError as error:
+        _log.warning("a stored retry policy cannot be read: %s", error)
+        return None

@@ -4,18 +4,26 @@ Bounds are ids: the first id of a day. DDL cannot take parameters; all names and
 here from dates, none from input.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import asyncpg
+
 from schema import ids
 from schema.store.link import Link
 
+_log = logging.getLogger(__name__)
 PARTITIONED: Final = {"message": ids.MESSAGE, "delivery": ids.MESSAGE, "attempt": ids.ATTEMPT}
 
 
 async def make(connection: Link, days: Sequence[datetime]) -> list[str]:
-    """Make what is missing of the partitions for `days` (UTC midnights); give the new names."""
+    """Make what is missing of the partitions for `days` (UTC midnights); give the new names.
+
+    A day of which rows lie in the default partition already stays there: it costs its dropping, and
+    must not cost the other days.
+    """
     made = []
     for day in days:
         for table, prefix in PARTITIONED.items():
@@ -23,10 +31,15 @@ async def make(connection: Link, days: Sequence[datetime]) -> list[str]:
             if await connection.fetchval("SELECT to_regclass($1)", name) is not None:
                 continue
             low, high = ids.first_id(prefix, day), ids.first_id(prefix, day + timedelta(days=1))
-            await connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "
-                f"FOR VALUES FROM ('{low}') TO ('{high}')"
-            )
+            try:
+                async with connection.transaction():
+                    await connection.execute(
+                        f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "
+                        f"FOR VALUES FROM ('{low}') TO ('{high}')"
+                    )
+            except asyncpg.CheckViolationError:
+                _log.warning("%s_default has rows of the day of %s", table, name)
+                continue
             made.append(name)
     return made
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import asyncpg
 import orjson
@@ -9,6 +10,12 @@ import orjson
 from schema.errors import Unavailable
 
 STATEMENT_TIMEOUT_S = 30.0
+# What a row can be refused for; whatever else Postgres says is not the row's fault.
+REFUSALS: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
 _CACHED_STATEMENTS = 512
 _JSONB_VERSION = b"\x01"  # leads the binary form
 _SETTINGS = {"jit": "off"}  # compiling a plan costs more than our statements do

@@ -1,10 +1,12 @@
 """A dispatcher on a real Postgres, a real NATS and real sockets: from an event to its end."""
 
 import asyncio
+import threading
 from collections import Counter
 from functools import partial
 from itertools import pairwise
 
+import asyncpg
 import pytest
 from nats.aio.client import Client
 
@@ -460,3 +462,38 @@ async def test_two_dispatchers_share_the_work_and_each_delivery_is_made_once(
         assert all(d._metrics.attempts.labels("delivered")._value.get() > 0 for d in made)
     ids = [r.header("webhook-id") for r in receiver.requests]
     assert len(ids) == len(set(ids)) == 160
+
+
+async def test_a_process_that_was_paused_sends_nothing_under_a_lease_that_others_have(
+    pool: Pool, services: Services, bus: Client, database: str
+) -> None:
+    world = await new_world(pool)
+    app_id = await world.app()
+
+    async def take_over() -> None:
+        """Wait as a dispatcher would, and take every shard."""
+        link = await asyncpg.connect(database)
+        while await link.fetchval("SELECT count(*) FROM shard WHERE lease_until >= now()"):
+            await asyncio.sleep(0.02)
+        await link.execute(
+            """UPDATE shard SET owner = 'd2', epoch = epoch + 1,
+                                lease_until = now() + interval '1 minute'"""
+        )
+        await link.close()
+
+    async with (
+        Receiver() as receiver,
+        dispatching(pool, services.nats_url, lease_s=1.0, drain_s=0.2) as running,
+    ):
+        receiver.script("/", answer(500))
+        await world.endpoint(app_id, receiver.url("/hook"), policy=[0.3, 0.3])
+        await publish(bus, app_id)
+        await eventually(lambda: _attempted(world, 1))
+
+        pause = threading.Thread(target=lambda: asyncio.run(take_over()))
+        pause.start()
+        pause.join()  # the whole loop stands still; the retry is due long before it goes on
+
+        await running.owns(0)
+    assert len(receiver.requests) == 1
+    assert await world.states() == {"retrying": 1}

@@ -19,7 +19,7 @@ from schema.event import (
 )
 
 AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
-APP = ids.new_id(ids.APP, AT)
+APP = ids.derived_id(ids.APP, AT, b"paid")
 MAX_BYTES = 1_000
 
 

@@ -1,0 +1,303 @@
+"""What a dispatcher knows of apps and endpoints is never older than the last change it heard of."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+
+from dispatcher import match
+from dispatcher.match import Directory, Tenant
+from schema import ids
+from schema.endpoint import EndpointState, secret_context
+from schema.store.changes import Changes
+from schema.store.link import Pool
+from tests.dispatching import VAULT, World, config, eventually, new_world, now
+from tests.services import SHARDS
+
+URL = "http://127.0.0.1:9/hook"
+
+
+@pytest_asyncio.fixture
+async def world(pool: Pool) -> World:
+    return await new_world(pool)
+
+
+@pytest_asyncio.fixture
+async def directory(pool: Pool) -> AsyncIterator[Directory]:
+    """Lend a directory that hears of changes."""
+    made = Directory(pool=pool, vault=VAULT, config=config(), shards=SHARDS)
+    changes = Changes(pool, on_change=made.changed, on_break=made.forget_all)
+    made.sync = changes.sync  # type: ignore[attr-defined]
+    task = asyncio.create_task(changes.run())
+    await eventually(lambda: changes.hears)
+    yield made
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def found(directory: Directory, app: str, environment: str | None = None) -> Tenant | None:
+    await directory.sync()  # type: ignore[attr-defined]
+    return (await directory.find({(environment, app)}, now())).get((environment, app))
+
+
+async def test_an_app_is_found_by_id_and_by_uid(world: World, directory: Directory) -> None:
+    app_id = await world.app(uid="acme", rate=7)
+
+    by_id = await found(directory, app_id)
+    by_uid = await found(directory, "acme")
+    there = await found(directory, "acme", world.environment_id)
+
+    assert there == directory.tenant(app_id)
+    assert by_id == by_uid == there
+    assert by_id is not None
+    assert (by_id.id, by_id.throttle_rate) == (app_id, 7)
+    assert by_id.shard == ids.shard_of(app_id, SHARDS)
+
+
+async def test_environments_see_nothing_of_each_other(world: World, directory: Directory) -> None:
+    other = ids.new_id(ids.ENVIRONMENT, now())
+    await world.pool.execute(
+        "INSERT INTO environment (id, name, created_at, updated_at) VALUES ($1, 'x', now(), now())",
+        other,
+    )
+    here = await world.app(uid="acme")
+    there = await World(pool=world.pool, environment_id=other).app(uid="acme")
+
+    in_default, in_other = await found(directory, "acme"), await found(directory, "acme", other)
+
+    assert in_default is not None
+    assert in_other is not None
+    assert (in_default.id, in_other.id) == (here, there)
+    assert await found(directory, here, other) is None
+    assert await found(directory, there, world.environment_id) is None
+    assert await found(directory, there) == in_other, "an id says its environment itself"
+
+
+@pytest.mark.parametrize(
+    "name", ["nobody", ids.new_id(ids.APP, now()), "a b", "é\u2028", "x" * 300]
+)
+async def test_what_does_not_exist_is_not_found_until_it_does(
+    world: World, directory: Directory, name: str
+) -> None:
+    assert await found(directory, name) is None
+    assert await found(directory, name) is None
+
+    await world.pool.execute(
+        """INSERT INTO app (environment_id, id, uid, name, created_at, updated_at)
+           VALUES ($1, $2, $3, 'a', now(), now())""",
+        world.environment_id,
+        name if ids.is_id(ids.APP, name) else ids.new_id(ids.APP, now()),
+        name,
+    )
+
+    assert await found(directory, name) is not None
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE app SET deleted_at = now()",
+        "UPDATE environment SET deleted_at = now()",
+        "DELETE FROM app",
+    ],
+)
+async def test_what_was_deleted_is_not_found_any_more(
+    world: World, directory: Directory, statement: str
+) -> None:
+    app_id = await world.app(uid="acme")
+    assert await found(directory, "acme") is not None
+
+    await world.pool.execute(statement)
+
+    assert await found(directory, "acme") is None
+    assert await found(directory, app_id) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "attribute", "value"),
+    [
+        (
+            "UPDATE endpoint SET url = 'http://127.0.0.1:9/new'",
+            "url_text",
+            "http://127.0.0.1:9/new",
+        ),
+        ("UPDATE endpoint SET state = 'paused'", "state", EndpointState.PAUSED),
+        ("UPDATE endpoint SET throttle_rate = 3", "throttle_rate", 3),
+        ("UPDATE endpoint SET event_types = '{x}'", "event_types", frozenset({"x"})),
+        ("UPDATE endpoint SET channels = '{x}'", "channels", frozenset({"x"})),
+        ("UPDATE endpoint SET ordered = true", "ordered", True),
+    ],
+)
+async def test_every_change_of_an_endpoint_is_heard_of(
+    world: World, directory: Directory, statement: str, attribute: str, value: object
+) -> None:
+    app_id = await world.app()
+    endpoint_id = await world.endpoint(app_id, URL)
+    before = await found(directory, app_id)
+
+    await world.pool.execute(statement)
+
+    after = await found(directory, app_id)
+    assert before is not None
+    assert after is not None
+    assert getattr(before.targets[endpoint_id], attribute) != value
+    assert getattr(after.targets[endpoint_id], attribute) == value
+
+
+async def test_the_nearest_retry_policy_counts(world: World, directory: Directory) -> None:
+    app_id = await world.app()
+    endpoint_id = await world.endpoint(app_id, URL)
+
+    waits = []
+    for statement in (
+        "SELECT 1",
+        "UPDATE environment SET retry_policy = '[1]'",
+        "UPDATE app SET retry_policy = '[2]'",
+        'UPDATE endpoint SET retry_policy = \'{"base": 3, "attempts": 2}\'',
+    ):
+        await world.pool.execute(statement)
+        tenant = await found(directory, app_id)
+        assert tenant is not None
+        waits.append(tenant.targets[endpoint_id].retry_policy.waits_s)
+
+    assert waits == [config().retry_policy.waits_s, (1.0,), (2.0,), (3.0,)]
+
+
+async def test_a_stored_policy_that_is_nonsense_harms_nobody_else(
+    world: World, directory: Directory
+) -> None:
+    app_id = await world.app()
+    endpoint_id = await world.endpoint(app_id, URL)
+    await world.pool.execute("UPDATE endpoint SET retry_policy = '\"often\"'")
+
+    tenant = await found(directory, app_id)
+
+    assert tenant is not None
+    assert tenant.targets[endpoint_id].retry_policy == config().retry_policy
+
+
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ("UPDATE endpoint SET url = 'http://169.254.169.254/'", ""),
+        ("UPDATE endpoint SET url = 'gopher://x/'", ""),
+        ("UPDATE endpoint_secret SET sealed = 'nonsense'", ""),
+        ("DELETE FROM endpoint_secret", ""),
+        ("UPDATE endpoint SET headers = 'nonsense'", ""),
+    ],
+)
+async def test_an_endpoint_that_cannot_be_sent_to_is_known_with_the_fault_and_still_matches(
+    world: World, directory: Directory, statement: str, word: str
+) -> None:
+    app_id = await world.app()
+    endpoint_id = await world.endpoint(app_id, URL)
+    well = await world.endpoint(await world.app(), URL)
+    await world.pool.execute(f"{statement} WHERE {_key(statement)} = $1", endpoint_id)
+
+    tenant = await found(directory, app_id)
+
+    assert tenant is not None
+    target = tenant.targets[endpoint_id]
+    assert target.fault
+    assert word in target.fault
+    assert target.matches("a.b", None)
+    assert well
+
+
+def _key(statement: str) -> str:
+    return "endpoint_id" if "endpoint_secret" in statement else "id"
+
+
+async def test_every_live_secret_signs_the_current_one_first(
+    world: World, directory: Directory
+) -> None:
+    app_id = await world.app()
+    endpoint_id = await world.endpoint(app_id, URL)
+    soon = now() + timedelta(minutes=5)
+    await world.pool.execute("UPDATE endpoint_secret SET expires_at = $1", soon)
+    await world.pool.execute(
+        """INSERT INTO endpoint_secret
+           SELECT app_id, endpoint_id, 'sec_new', kind, $1, now(), NULL FROM endpoint_secret""",
+        VAULT.seal(b"whsec_" + b"A" * 32, context=secret_context(app_id, endpoint_id)),
+    )
+
+    tenant = await found(directory, app_id)
+
+    assert tenant is not None
+    target = tenant.targets[endpoint_id]
+    assert target.signer is not None
+    assert len(target.signer.sign("msg_1", 1, b"").split(" ")) == 2
+    assert target.stale_at == soon
+    assert directory.expired(soon - timedelta(seconds=1)) == []
+    assert directory.expired(soon) == [app_id]
+
+
+async def test_an_app_that_changes_while_it_is_read_is_given_but_not_kept(
+    world: World, directory: Directory
+) -> None:
+    app_id = await world.app()
+    link = await world.pool.acquire()
+    try:
+        async with link.transaction():
+            await link.execute("LOCK TABLE endpoint IN ACCESS EXCLUSIVE MODE")
+            reading = asyncio.create_task(directory.load([app_id], now()))
+            await eventually(lambda: bool(directory._watches))
+            directory.changed("app", app_id)
+    finally:
+        await world.pool.release(link)
+
+    assert list(await reading) == [app_id]
+    assert directory.tenant(app_id) is None
+
+
+async def test_reading_ends_however_much_changes(world: World, directory: Directory) -> None:
+    """Somebody makes endpoints all the time; others' events must not wait for the end of it."""
+    app_id, busy = await world.app(uid="acme"), await world.app()
+    going = True
+
+    async def meddle() -> None:
+        while going:
+            directory.changed("endpoint", busy)
+            await asyncio.sleep(0)
+
+    meddling = asyncio.create_task(meddle())
+    async with asyncio.timeout(5):
+        tenants = await directory.find({(None, "acme"), (None, busy)}, now())
+    going = False
+    await meddling
+
+    assert {tenant.id for tenant in tenants.values()} == {app_id, busy}
+
+
+async def test_more_apps_than_fit_into_memory_are_all_found(
+    world: World, directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(match, "MAX_APPS", 3)
+    monkeypatch.setattr(match, "APPS_PER_READ", 2)
+    apps = [await world.app(uid=f"uid-{n}") for n in range(10)]
+    await directory.find({(None, app_id) for app_id in apps[:3]}, now())
+
+    tenants = await directory.find({(None, f"uid-{n}") for n in range(10)}, now())
+    again = await directory.find({(None, app_id) for app_id in apps}, now())
+
+    assert sorted(tenant.id for tenant in tenants.values()) == sorted(apps)
+    assert sorted(tenant.id for tenant in again.values()) == sorted(apps)
+    assert len(directory._tenants) == 3
+
+
+async def test_a_uid_that_went_to_another_app_is_found_there(
+    world: World, directory: Directory
+) -> None:
+    old, new = await world.app(uid="acme"), await world.app()
+    first = await found(directory, "acme")
+    async with world.pool.acquire() as link, link.transaction():
+        await link.execute("UPDATE app SET uid = NULL WHERE id = $1", old)
+        await link.execute("UPDATE app SET uid = 'acme' WHERE id = $1", new)
+
+    second = await found(directory, "acme")
+
+    assert first is not None
+    assert second is not None
+    assert (first.id, second.id) == (old, new)

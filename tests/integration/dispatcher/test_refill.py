@@ -1,0 +1,275 @@
+"""What is due comes back from Postgres in order, when there is room for it, and never twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+
+from dispatcher.lane import NEVER, Lane, Lanes, Owed
+from dispatcher.match import Directory
+from dispatcher.refill import Refill
+from schema import ids
+from schema.delivery import Reason
+from schema.store.link import Pool
+from tests.dispatching import VAULT, World, config, eventually, new_world, now
+from tests.services import SHARDS, Services
+
+URL = "http://127.0.0.1:9/"
+DEPTH = 8
+
+
+class Desk:
+    """Lanes and what refills them, with nobody who sends."""
+
+    def __init__(self, world: World, *, held_bytes: int = 1 << 30) -> None:
+        limits = config(lane_depth=DEPTH, held_bytes=held_bytes)
+        self.world = world
+        self.lanes = Lanes(depth=DEPTH, held_bytes=held_bytes, most_in_flight=16)
+        self.directory = Directory(pool=world.pool, vault=VAULT, config=limits, shards=SHARDS)
+        self.refilled: list[Lane] = []
+        self.refill = Refill(
+            pool=world.pool,
+            lanes=self.lanes,
+            clock=now,
+            config=limits,
+            on_refilled=self.refilled.append,
+        )
+        for shard in range(SHARDS):
+            self.lanes.open_shard(shard, now=0.0)
+
+    async def lane(self, app_id: str, endpoint_id: str) -> Lane:
+        tenant = (await self.directory.load([app_id], now())).get(app_id)
+        shard = ids.shard_of(app_id, SHARDS)
+        return self.lanes.open_lane(tenant, shard, app_id, endpoint_id, now=0.0)
+
+    async def owing(self, number: int, *, state: str = "active") -> tuple[Lane, list[str]]:
+        """Make the lane of a new endpoint that is owed so many messages."""
+        app_id = await self.world.app()
+        endpoint_id = await self.world.endpoint(app_id, URL, state=state)
+        messages = await self.world.owe(app_id, endpoint_id, number)
+        return await self.lane(app_id, endpoint_id), messages
+
+    def look(self, *lanes: Lane) -> None:
+        for lane in lanes:
+            self.refill.look(lane, asyncio.get_running_loop().time())
+
+    def take(self, lane: Lane) -> Owed:
+        """Send one, as far as the refill sees it."""
+        owed = lane.pop()
+        self.lanes.let_go(owed)
+        self.refill.drained(lane)
+        return owed
+
+
+@pytest_asyncio.fixture
+async def desk(pool: Pool) -> AsyncIterator[Desk]:
+    made = Desk(await new_world(pool))
+    task = asyncio.create_task(made.refill.run())
+    yield made
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def due_in(pool: Pool, message_id: str, seconds: float) -> None:
+    at = now() + timedelta(seconds=seconds)
+    await pool.execute("UPDATE delivery SET due_at = $2 WHERE message_id = $1", message_id, at)
+
+
+async def test_what_is_due_comes_in_the_order_in_which_it_is_due(desk: Desk, pool: Pool) -> None:
+    lane, messages = await desk.owing(5)
+    for n, message_id in enumerate(messages):
+        await due_in(pool, message_id, -n)
+
+    desk.look(lane)
+    await eventually(lambda: lane.waiting == 5)
+
+    assert [owed.message_id for owed in lane.backlog] == messages[::-1]
+    assert {owed.payload for owed in lane.backlog} == {b'{"hello": "world"}'}
+
+
+async def test_a_lane_takes_what_it_has_room_for_and_the_rest_as_it_empties(desk: Desk) -> None:
+    lane, messages = await desk.owing(5 * DEPTH)
+    desk.look(lane)
+    taken = []
+
+    while len(taken) < len(messages):
+        await eventually(lambda: lane.waiting > 0)
+        assert len(lane.backlog) <= DEPTH
+        taken.append(desk.take(lane).message_id)
+        await _settle(desk.world, taken[-1])
+
+    assert sorted(taken) == sorted(messages)
+    await eventually(lambda: lane.look_at == NEVER)
+
+
+async def _settle(world: World, message_id: str) -> None:
+    await world.pool.execute(
+        "UPDATE delivery SET state = 'delivered', due_at = NULL WHERE message_id = $1", message_id
+    )
+
+
+async def test_many_lanes_are_read_together(desk: Desk) -> None:
+    lanes = [(await desk.owing(3))[0] for _ in range(20)]
+
+    desk.look(*lanes)
+    await eventually(lambda: len(desk.refilled) == 20)
+
+    assert [lane.waiting for lane in lanes] == [3] * 20
+
+
+async def test_nothing_comes_before_it_is_due_and_it_comes_then_without_asking(
+    desk: Desk, pool: Pool
+) -> None:
+    lane, (first, second) = await desk.owing(2)
+    await due_in(pool, second, 0.4)
+    due_at = (await desk.world.delivery(second))["due_at"]
+
+    desk.look(lane)
+    await eventually(lambda: lane.waiting == 1)
+    assert [owed.message_id for owed in lane.backlog] == [first]
+    await eventually(lambda: lane.waiting == 2)
+
+    assert now() >= due_at
+    assert now() - due_at < timedelta(seconds=0.25)
+
+
+async def test_what_is_held_does_not_come_again(desk: Desk) -> None:
+    lane, messages = await desk.owing(4)
+    desk.look(lane)
+    await eventually(lambda: lane.waiting == 4)
+    flying = lane.pop()
+
+    desk.refilled.clear()
+    desk.look(lane)
+    await eventually(lambda: bool(desk.refilled))
+
+    assert sorted([flying.message_id, *(o.message_id for o in lane.backlog)]) == sorted(messages)
+
+
+async def test_what_was_settled_while_it_was_read_does_not_come_again(
+    desk: Desk, pool: Pool
+) -> None:
+    """Payloads are waited for; meanwhile an attempt ends whose row was read as owed."""
+    lane, (first, second) = await desk.owing(2)
+    row = await desk.world.delivery(first)
+    async with pool.acquire() as link:
+        async with link.transaction():
+            await link.execute("LOCK TABLE message IN ACCESS EXCLUSIVE MODE")
+            desk.look(lane)
+            await eventually(lambda: _waits(pool))
+            live = Owed(
+                lane=lane,
+                message_id=first,
+                event_type="a.b",
+                payload=b"{}",
+                content_type="application/json",
+                due_at=row["due_at"],
+            )
+            assert desk.lanes.offer(lane, live)
+            desk.lanes.let_go(lane.pop())
+        await eventually(lambda: bool(desk.refilled))
+
+    assert [owed.message_id for owed in lane.backlog] == [second]
+    assert lane.released == set()
+
+
+async def _waits(pool: Pool) -> bool:
+    return bool(await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+@pytest.mark.parametrize("gone", ["DELETE FROM message", "UPDATE message SET payload = NULL"])
+async def test_what_has_no_payload_any_more_is_to_be_given_up(
+    desk: Desk, pool: Pool, gone: str
+) -> None:
+    lane, _ = await desk.owing(1)
+    await pool.execute(gone)
+
+    desk.look(lane)
+    await eventually(lambda: lane.waiting == 1)
+
+    assert lane.pop().reason == Reason.EXPIRED
+
+
+async def test_a_paused_lane_is_read_when_it_goes_on(desk: Desk) -> None:
+    lane, _ = await desk.owing(3, state="paused")
+    desk.look(lane)
+    other, _ = await desk.owing(1)
+    desk.look(other)
+    await eventually(lambda: other.waiting == 1)
+    assert lane.waiting == 0
+
+    await desk.world.set_state(lane.endpoint_id, "active")
+    tenant = (await desk.directory.load([lane.app_id], now()))[lane.app_id]
+    desk.lanes.retarget(lane, tenant, now=0.0)
+    desk.refill.drained(lane)
+
+    await eventually(lambda: lane.waiting == 3)
+
+
+async def test_a_doomed_lane_does_not_wait_for_what_is_due_later(desk: Desk, pool: Pool) -> None:
+    app_id = await desk.world.app()
+    endpoint_id = await desk.world.endpoint(app_id, URL)
+    (message_id,) = await desk.world.owe(app_id, endpoint_id)
+    await due_in(pool, message_id, 3_600)
+    await pool.execute("UPDATE endpoint SET deleted_at = now()")
+
+    desk.look(lane := await desk.lane(app_id, endpoint_id))
+
+    await eventually(lambda: lane.waiting == 1)
+
+
+async def test_lanes_of_large_messages_get_one_at_a_time_when_memory_is_full(pool: Pool) -> None:
+    desk = Desk(await new_world(pool), held_bytes=50_000)
+    task = asyncio.create_task(desk.refill.run())
+    lanes = []
+    for _ in range(4):
+        app_id = await desk.world.app()
+        endpoint_id = await desk.world.endpoint(app_id, URL)
+        await desk.world.owe(app_id, endpoint_id, 5, body=b'"%b"' % (b"x" * 20_000))
+        lanes.append(await desk.lane(app_id, endpoint_id))
+    desk.look(lanes[0])
+    await eventually(lambda: lanes[0].waiting == 5)
+
+    desk.look(*lanes[1:])
+    await eventually(lambda: len(desk.refilled) == 4)
+
+    assert [lane.waiting for lane in lanes] == [5, 1, 1, 1]
+    for _ in range(20):
+        await eventually(lambda: any(lane.waiting for lane in lanes))
+        lane = next(lane for lane in lanes if lane.waiting)
+        owed = lane.pop()
+        await _settle(desk.world, owed.message_id)
+        desk.lanes.let_go(owed)
+        desk.refill.drained(lane)
+    task.cancel()
+    await asyncio.wait([task])
+    assert desk.lanes.bytes == 0
+    assert await desk.world.states() == {"delivered": 20}
+
+
+async def test_a_refill_is_tried_again_when_postgres_is_back(
+    desk: Desk, services: Services
+) -> None:
+    lane, _ = await desk.owing(3)
+    await services.postgres.kill()
+    desk.look(lane)
+    await asyncio.sleep(0)
+
+    await services.postgres.start()
+
+    await eventually(lambda: lane.waiting == 3)
+
+
+async def test_a_lane_that_was_closed_meanwhile_gets_nothing(desk: Desk, pool: Pool) -> None:
+    lane, _ = await desk.owing(2)
+    async with pool.acquire() as link:
+        async with link.transaction():
+            await link.execute("LOCK TABLE message IN ACCESS EXCLUSIVE MODE")
+            desk.look(lane)
+            await eventually(lambda: _waits(pool))
+            desk.lanes.close_shard(lane.shard)
+        await eventually(lambda: bool(desk.refilled))
+
+    assert (lane.waiting, desk.lanes.bytes) == (0, 0)
