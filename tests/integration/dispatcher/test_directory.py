@@ -75,9 +75,7 @@ async def test_environments_see_nothing_of_each_other(world: World, directory: D
     assert await found(directory, there) == in_other, "an id says its environment itself"
 
 
-@pytest.mark.parametrize(
-    "name", ["nobody", ids.APP + "0" * 27, "a b", "é\u2028", "x" * 300]
-)
+@pytest.mark.parametrize("name", ["nobody", ids.APP + "0" * 27, "a b", "é\u2028", "x" * 300])
 async def test_what_does_not_exist_is_not_found_until_it_does(
     world: World, directory: Directory, name: str
 ) -> None:
