@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from time import monotonic
 from typing import Final
 
 from dispatcher.attempt import Attempter
@@ -154,12 +155,12 @@ class Sender:
     def _left(self, owed: Owed) -> None:
         """Note when a request leaves, if that counts.
 
-        The loop's clock stands still within a turn, and what is written goes out at its end: the
-        next turn's time is the first that is not before the request.
+        What is written goes out at the end of a turn of the loop, whose clock stands still
+        meanwhile: the time is read in the next turn, from the clock that the loop's is taken from.
         """
         send = owed.send
         if send is not None and (owed.lane.pace is not None or owed.lane.app.pace is not None):
-            self._loop.call_soon(lambda: send.left(self._loop.time()))
+            self._loop.call_soon(lambda: send.left(monotonic()))
 
     def _observe_start(self, owed: Owed, started_at: datetime) -> None:
         late_s = max((started_at - owed.due_at).total_seconds(), 0.0)

@@ -55,12 +55,16 @@ class Desk:
         for lane in lanes:
             self.refill.look(lane, asyncio.get_running_loop().time())
 
-    def take(self, lane: Lane) -> Owed:
-        """Send one, as far as the refill sees it."""
+    async def deliver(self, lane: Lane) -> str:
+        """Deliver one, as far as the refill sees it; give its message's id."""
         owed = lane.pop()
+        await self.world.pool.execute(
+            "UPDATE delivery SET state = 'delivered', due_at = NULL WHERE message_id = $1",
+            owed.message_id,
+        )
         self.lanes.let_go(owed)
         self.refill.drained(lane)
-        return owed
+        return owed.message_id
 
 
 @pytest_asyncio.fixture
@@ -97,17 +101,10 @@ async def test_a_lane_takes_what_it_has_room_for_and_the_rest_as_it_empties(desk
     while len(taken) < len(messages):
         await eventually(lambda: lane.waiting > 0)
         assert len(lane.backlog) <= DEPTH
-        taken.append(desk.take(lane).message_id)
-        await _settle(desk.world, taken[-1])
+        taken.append(await desk.deliver(lane))
 
     assert sorted(taken) == sorted(messages)
     await eventually(lambda: lane.look_at == NEVER)
-
-
-async def _settle(world: World, message_id: str) -> None:
-    await world.pool.execute(
-        "UPDATE delivery SET state = 'delivered', due_at = NULL WHERE message_id = $1", message_id
-    )
 
 
 async def test_many_lanes_are_read_together(desk: Desk) -> None:
@@ -238,11 +235,7 @@ async def test_lanes_of_large_messages_get_one_at_a_time_when_memory_is_full(poo
     assert [lane.waiting for lane in lanes] == [5, 1, 1, 1]
     for _ in range(20):
         await eventually(lambda: any(lane.waiting for lane in lanes))
-        lane = next(lane for lane in lanes if lane.waiting)
-        owed = lane.pop()
-        await _settle(desk.world, owed.message_id)
-        desk.lanes.let_go(owed)
-        desk.refill.drained(lane)
+        await desk.deliver(next(lane for lane in lanes if lane.waiting))
     task.cancel()
     await asyncio.wait([task])
     assert desk.lanes.bytes == 0

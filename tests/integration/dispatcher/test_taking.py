@@ -118,36 +118,34 @@ async def test_what_cannot_be_a_message_is_kept_with_the_reason_and_stops_nobody
     assert all(row["detail"] for row in rows)
 
 
-@pytest.mark.parametrize(
-    ("published", "reason"),
-    [
-        ((b"events.a.\xff\xfe.x", b""), "bad_event_type"),
-        ((b"events.\xff\xfe.x", b""), "bad_subject"),
-        ((b"events.a.b\0c", b""), "bad_event_type"),
-        ((b"events.a.b", b"Hookline-Event-Id: a\0b\r\n"), "bad_event_id"),
-        ((b"events.a.b", b"Hookline-App: a\0b\r\n"), "bad_subject"),
-        ((b"events.a.b", b"Hookline-Environment: a\0b\r\n"), "not_storable"),
-        ((b"events.a.b", b"Hookline-Environment: \xff\xfe\r\n"), "unknown_app"),
-        ((b"events.nobody.b", b"X-\xff: \xfe\0\r\nno colon\r\n: nameless\r\n"), "unknown_app"),
-    ],
-    ids=["type", "app", "NUL", "event id", "app header", "environment", "not UTF-8", "lines"],
-)
+HOSTILE = [
+    (b"events.a.\xff\xfe.x", b"", "bad_event_type"),
+    (b"events.\xff\xfe.x", b"", "bad_subject"),
+    (b"events.a.b\0c", b"", "bad_event_type"),
+    (b"events.a.b", b"Hookline-Event-Id: a\0b\r\n", "bad_event_id"),
+    (b"events.a.b", b"Hookline-App: a\0b\r\n", "bad_subject"),
+    (b"events.a.b", b"Hookline-Environment: a\0b\r\n", "not_storable"),
+    (b"events.a.b", b"Hookline-Environment: \xff\xfe\r\n", "unknown_app"),
+    (b"events.nobody.b", b"X-\xff: \xfe\0\r\nno colon\r\n: nameless\r\n", "unknown_app"),
+]
+
+
 @pytest.mark.usefixtures("stream")
 async def test_bytes_that_no_client_would_publish_are_rejected_and_stop_nobody(
-    world: World, services: Services, bus: Client, published: tuple[bytes, bytes], reason: str
+    world: World, services: Services, bus: Client
 ) -> None:
-    subject, head = published
     app_id = await world.app(uid="a")
     async with dispatching(world.pool, services.nats_url):
-        await publish(bus, app_id, body=b"1")
-        await publish_raw(services.nats_url, subject, b"{}", head)
-        await publish(bus, app_id, body=b"2")
+        for number, (subject, head, _) in enumerate(HOSTILE):
+            await publish(bus, app_id, body=b"%d" % number)
+            await publish_raw(services.nats_url, subject, b"{}", head)
+        await publish(bus, app_id, body=b"%d" % len(HOSTILE))
 
-        (row,) = await world.rejected(1)
-        await taken(world, 2)
+        rows = await world.rejected(len(HOSTILE))
+        await taken(world, len(HOSTILE) + 1)
 
-    assert row["reason"] == reason
-    assert await bodies(world) == [1, 2]
+    assert [row["reason"] for row in rows] == [reason for _, _, reason in HOSTILE]
+    assert await bodies(world) == list(range(len(HOSTILE) + 1))
 
 
 def dying(running: Running, *, behind_the_statement: bool) -> None:
