@@ -61,7 +61,8 @@ class Taking:
 
     def fan_out(self, number: int, endpoint_id: str, shard: int, *, foreign: bool) -> None:
         """Add a delivery of event `number`; `foreign`: another process owns its shard."""
-        self._deliveries.append((number, endpoint_id, shard, foreign))
+        _, app_id, message_id, *_, at = self._events[number - 1]
+        self._deliveries.append((app_id, message_id, endpoint_id, shard, foreign, at))
 
     def reject(self, source: int, event: RejectedEvent) -> None:
         """Add an event that cannot become a message."""
@@ -91,17 +92,15 @@ async def take(
         The shards that are still held (the others' events were not written), and the numbers of
         the events that were known already.
     """
-    async with link.transaction():
-        await link.execute(_SQL["join_by_hash"])
-        (row,) = await link.fetch(
-            _SQL["take"],
-            list(positions),
-            [position.epoch for position in positions.values()],
-            [position.sequence for position in positions.values()],
-            owner,
-            *taking.columns(),
-            [position.stream_at for position in positions.values()],
-        )
+    (row,) = await link.fetch(
+        _SQL["take"],
+        list(positions),
+        [position.epoch for position in positions.values()],
+        [position.sequence for position in positions.values()],
+        owner,
+        *taking.columns(),
+        [position.stream_at for position in positions.values()],
+    )
     return set(row["fenced"] or ()), set(row["repeated"] or ())
 
 
@@ -155,8 +154,10 @@ _EVENT: Final[tuple[Callable[[Any], object], ...]] = (
     columns.times,
 )
 _DELIVERY: Final[tuple[Callable[[Any], object], ...]] = (
-    columns.numbers,
+    columns.idents,
+    columns.idents,
     columns.idents,
     columns.numbers,
     columns.numbers,
+    columns.times,
 )

@@ -24,7 +24,7 @@ _SETTINGS = {"jit": "off"}  # compiling a plan costs more than our statements do
 _BATCH_SETTINGS = _SETTINGS | {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
-    "enable_hashjoin": "off",  # `intake.take`, which joins batches to themselves, turns it on
+    "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
     "enable_bitmapscan": "off",
