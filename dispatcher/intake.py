@@ -10,17 +10,16 @@ import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from dispatcher.config import DispatcherConfig
+from dispatcher.inbox import read_any_subject, read_headers, subscribe_raw
 from dispatcher.match import Directory, Target, Tenant
 from dispatcher.metrics import Metrics
 from dispatcher.source import Source, consumer_request, pull_request, read_place
@@ -39,12 +38,12 @@ PULLED_BYTES: Final = 64 * 1_048_576  # about what may wait for the statement, a
 _API_TIMEOUT_S: Final = 5.0
 _PAUSE_S: Final = 0.5  # between tries while Postgres or NATS is away
 _LOOK_S: Final = 1.0  # how often sources are looked after when nothing comes
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _AT_ONCE: Final = 16  # consumers made at the same time
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(NamedTuple):
     """A message that is stored and owed to these targets."""
 
     draft: Draft
@@ -52,8 +51,7 @@ class Taken:
     targets: Sequence[Target]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
+class _Read(NamedTuple):
     """An event of a batch, read: a draft with its tenant, or why not."""
 
     source: int
@@ -136,40 +134,34 @@ class Intake:
 
     async def run(self) -> None:
         """Take events in, for ever."""
-        _read_any_subject(self._bus)
-        await self._bus.subscribe(
-            f"{self._inbox}.*",
-            cb=self._receive,
-            pending_msgs_limit=0,  # bounded by what we ask for
-            pending_bytes_limit=0,
-        )
+        read_any_subject(self._bus)
+        await subscribe_raw(self._bus, f"{self._inbox}.*", self._receive)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tend(), name="intake-tend")
             group.create_task(self._work(), name="intake-work")
 
-    async def _receive(self, msg: Msg) -> None:
+    def _receive(self, subject: bytes, reply: bytes, headers: bytes, body: bytes) -> None:
         """Hand what the server sent to its source; events carry their own subject, not ours."""
-        if msg.reply:
-            place = read_place(msg.reply)
+        if reply:
+            place = read_place(reply.decode())
             source = self._by_consumer.get(place.consumer)
             if source is None:
                 return
-            source.heard_at = self._loop.time()
             event = Event(
-                subject=msg.subject,
-                headers=msg.headers or {},
-                body=msg.data,
+                subject=subject.decode("utf-8", "replace"),
+                headers=read_headers(headers) if headers else _NO_HEADERS,
+                body=body,
                 sequence=place.sequence,
                 at=place.at,
             )
             source.accept(place, event)
             self._some.set()
         else:
-            source = self._by_consumer.get(msg.subject.rpartition(".")[2])
+            source = self._by_consumer.get(subject.decode().rpartition(".")[2])
             if source is None:
                 return
-            source.heard_at = self._loop.time()
-            source.status(msg.headers or {})
+            source.status(read_headers(headers))
+        source.heard_at = self._loop.time()
         if source.broken or source.outstanding == 0:
             self._tending.set()
 
@@ -329,19 +321,12 @@ class Intake:
             return [_Read(source=s.shard, event=e, draft=refusal) for s, e in batch]
         await self._sync()
         most = self._config.max_payload_bytes
-        reads = [(source, event, read_event(event, max_bytes=most)) for source, event in batch]
-        keys = {(d.environment, d.app) for _, _, d in reads if isinstance(d, Draft)}
-        tenants = await self._directory.find(keys, self._clock())
+        drafts = [read_event(event, max_bytes=most) for _, event in batch]
+        keys = [(d.environment, d.app) if isinstance(d, Draft) else None for d in drafts]
+        tenants = await self._directory.find({k for k in keys if k is not None}, self._clock())
         return [
-            _Read(
-                source=source.shard,
-                event=event,
-                draft=draft,
-                tenant=tenants.get((draft.environment, draft.app))
-                if isinstance(draft, Draft)
-                else None,
-            )
-            for source, event, draft in reads
+            _Read(source.shard, event, draft, tenants.get(key) if key is not None else None)
+            for (source, event), draft, key in zip(batch, drafts, keys, strict=True)
         ]
 
     def _fan_out(
@@ -414,16 +399,6 @@ def _rejected(read: _Read) -> RejectedEvent:
         sequence=event.sequence,
         created_at=event.at,
     )
-
-
-def _read_any_subject(bus: Client) -> None:
-    """Have a client read subjects that are not UTF-8: nats-py stops reading for good at one."""
-    build: Callable[..., Any] = bus._build_message  # noqa: SLF001
-
-    def build_any(sid: int, subject: bytes, *rest: object) -> object:
-        return build(sid, subject.decode("utf-8", "replace").encode(), *rest)
-
-    bus._build_message = build_any  # type: ignore[assignment]  # noqa: SLF001
 
 
 def _storable(text: str) -> str:

@@ -7,8 +7,8 @@ is away a batch waits and is tried again; what is in flight is bounded, so sendi
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
@@ -26,8 +26,7 @@ _log = logging.getLogger(__name__)
 _PAUSE_S = 0.5  # between tries while Postgres is away
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(NamedTuple):
     """A delivery with where it stands from now on."""
 
     owed: Owed
@@ -142,5 +141,5 @@ def _bare(settlement: store.Settlement) -> store.Settlement:
     attempt = settlement.attempt
     if attempt is None:
         return settlement
-    outcome = replace(attempt.outcome, body=b"", headers=(), detail="not storable", truncated=True)
-    return replace(settlement, attempt=replace(attempt, outcome=outcome))
+    outcome = attempt.outcome._replace(body=b"", headers=(), detail="not storable", truncated=True)
+    return settlement._replace(attempt=attempt._replace(outcome=outcome))

@@ -7,7 +7,7 @@ the code are compared to `MOVES` by tests. In flight is a fact of memory, not a 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class State(StrEnum):
@@ -69,9 +69,10 @@ class Fault(StrEnum):
     INTERNAL = "internal"  # our side, such as a secret at rest that cannot be opened
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one attempt came to. Exactly one of `status` and `fault` is set.
+
+    A named tuple because one is made per attempt.
 
     Attributes:
         status: The HTTP status, 100-599.

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -42,9 +43,11 @@ _PLACEHOLDER: Final = "_"
 _CONTENT_TYPE_PATTERN: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """What lay on the stream: the stored subject, headers, bytes, and where and when."""
+class Event(NamedTuple):
+    """What lay on the stream: the stored subject, headers, bytes, and where and when.
+
+    A named tuple, as a draft is, because one is made per event.
+    """
 
     subject: str
     headers: Mapping[str, str]
@@ -53,8 +56,7 @@ class Event:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(NamedTuple):
     """An event read as a message to be; the app is still only named."""
 
     message_id: str
@@ -94,10 +96,31 @@ def shard_filters(shard: int) -> list[str]:
 def read_event(event: Event, *, max_bytes: int) -> Draft | Rejection:
     """Read an event as a message to be, or say why it cannot be one."""
     headers = event.headers
-    app, event_type = _named(event)
-    fault = _fault(app, event_type, event.body, max_bytes)
+    app, event_type, fault = _addressed(
+        event.subject, headers.get(APP), headers.get(EVENT_TYPE) or headers.get("ce-type")
+    )
+    fault = fault or _body_fault(event.body, max_bytes)
     if fault is not None:
         return fault
+    if not headers:
+        return Draft(
+            message_id=_derived(event),
+            app=app,
+            environment=None,
+            event_type=event_type,
+            event_id=None,
+            channels=None,
+            tags=None,
+            body=event.body,
+            content_type=JSON,
+            at=event.at,
+            by_gateway=False,
+        )
+    return _with_headers(event, app, event_type)
+
+
+def _with_headers(event: Event, app: str, event_type: str) -> Draft | Rejection:
+    headers = event.headers
     given = headers.get(MESSAGE_ID)
     if given is not None and not _plausible(given, event.at):
         return Rejection(
@@ -111,9 +134,8 @@ def read_event(event: Event, *, max_bytes: int) -> Draft | Rejection:
     lists = _lists(headers)
     if isinstance(lists, Rejection):
         return lists
-    source = f"{event.sequence}:{event.at.isoformat()}".encode()
     return Draft(
-        message_id=given or ids.derived_id(ids.MESSAGE, event.at, source),
+        message_id=given or _derived(event),
         app=app,
         environment=headers.get(ENVIRONMENT) or None,
         event_type=event_type,
@@ -125,6 +147,12 @@ def read_event(event: Event, *, max_bytes: int) -> Draft | Rejection:
         at=event.at,
         by_gateway=given is not None,
     )
+
+
+def _derived(event: Event) -> str:
+    """Make the message id that this event always gets."""
+    source = f"{event.sequence}:{event.at.isoformat()}".encode()
+    return ids.derived_id(ids.MESSAGE, event.at, source)
 
 
 def _content_type(given: str | None) -> str:
@@ -141,25 +169,27 @@ def _plausible(message_id: str, at: datetime) -> bool:
         return False
 
 
-def _named(event: Event) -> tuple[str, str]:
+@lru_cache(maxsize=4096)  # few subjects have most of the events
+def _addressed(
+    subject: str, app_header: str | None, type_header: str | None
+) -> tuple[str, str, Rejection | None]:
     """Take app and event type from headers first, then from `shard.<n>.<app>.<type>`."""
-    root, _, rest = event.subject.partition(".")
+    root, _, rest = subject.partition(".")
     if root == SHARD_ROOT:
         rest = rest.partition(".")[2]
     app, _, event_type = rest.partition(".")
-    headers = event.headers
-    event_type = headers.get(EVENT_TYPE) or headers.get("ce-type") or event_type
-    return headers.get(APP) or app, event_type
-
-
-def _fault(app: str, event_type: str, body: bytes, max_bytes: int) -> Rejection | None:
+    app, event_type = app_header or app, type_header or event_type
+    fault = None
     if not UID_PATTERN.match(app) or not event_type:
         detail = "publish to events.<app id or uid>.<event type>"
-        return Rejection(reason="bad_subject", detail=detail)
-    if not EVENT_TYPE_PATTERN.match(event_type):
-        return Rejection(
-            reason="bad_event_type", detail=f"an event type must match {EVENT_TYPE_PATTERN.pattern}"
-        )
+        fault = Rejection(reason="bad_subject", detail=detail)
+    elif not EVENT_TYPE_PATTERN.match(event_type):
+        detail = f"an event type must match {EVENT_TYPE_PATTERN.pattern}"
+        fault = Rejection(reason="bad_event_type", detail=detail)
+    return app, event_type, fault
+
+
+def _body_fault(body: bytes, max_bytes: int) -> Rejection | None:
     if len(body) > max_bytes:
         return Rejection(reason="too_large", detail=f"{len(body)} bytes; the limit is {max_bytes}")
     try:

@@ -32,8 +32,9 @@ class Taking:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._events: list[tuple[object, ...]] = []
-        self._deliveries: list[tuple[object, ...]] = []
+        self._events: list[tuple[Any, ...]] = []
+        self._payloads: list[bytes] = []
+        self._deliveries: list[tuple[Any, ...]] = []
         self._rejected: list[tuple[object, ...]] = []
 
     @property
@@ -52,11 +53,11 @@ class Taking:
                 draft.event_id,
                 _joined(draft.channels),
                 _joined(draft.tags),
-                draft.body,
                 draft.content_type,
-                draft.at,
+                draft.at.isoformat(),
             )
         )
+        self._payloads.append(draft.body)
         return len(self._events)
 
     def fan_out(self, number: int, endpoint_id: str, shard: int, *, foreign: bool) -> None:
@@ -72,6 +73,7 @@ class Taking:
         """Give what the statement takes after its four fixed parameters."""
         return [
             *_written(self._events, _EVENT),
+            *columns.parts(self._payloads),
             *_written(self._deliveries, _DELIVERY),
             *_written(self._rejected, (list,) * _REJECTED_COLUMNS),
         ]
@@ -149,9 +151,8 @@ _EVENT: Final[tuple[Callable[[Any], object], ...]] = (
     columns.texts,
     columns.texts,
     columns.texts,
-    list,
     columns.texts,
-    columns.times,
+    columns.idents,
 )
 _DELIVERY: Final[tuple[Callable[[Any], object], ...]] = (
     columns.idents,
@@ -159,5 +160,5 @@ _DELIVERY: Final[tuple[Callable[[Any], object], ...]] = (
     columns.idents,
     columns.numbers,
     columns.numbers,
-    columns.times,
+    columns.idents,
 )

@@ -3,26 +3,27 @@
 -- name: take :one
 -- $1-$3 source shards, their epochs and new positions; $4 the owner. Shards whose lease is lost
 -- are not in `fenced`, and nothing of theirs is written.
--- $32 when the streams that the positions count in were created.
--- $5-$14 events: source shard, app, message id, type, event id, channels and tags (comma
--- separated), payload, content type, time. $15-$20 deliveries: app, message id, endpoint, shard,
--- whether another process must be woken, time. All are array literals but the payloads.
--- $21-$31 rejected events.
+-- $34 when the streams that the positions count in were created.
+-- $5-$13 events: source shard, app, message id, type, event id, channels and tags (comma
+-- separated), content type, time; $14 all payloads in a row, $15 where each begins, $16 its size.
+-- $17-$22 deliveries: app, message id, endpoint, shard, whether another process must be woken,
+-- time. All are array literals but the payloads. $23-$33 rejected events.
 -- `repeated`: numbers of the events that were not stored, as their event id or id is known.
 -- The batch is never joined to itself: the planner takes it for a handful of rows and would compare
 -- each with each. `IN (...) IS TRUE` is looked up in a hash table.
 WITH fence AS (
     UPDATE shard AS s SET position = f.position, stream_at = f.stream_at
-    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $32::timestamptz[])
+    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $34::timestamptz[])
         AS f(id, epoch, position, stream_at)
     WHERE s.id = f.id AND s.epoch = f.epoch AND s.owner = $4
     RETURNING s.id),
 event AS MATERIALIZED (
     SELECT * FROM unnest($5::text::int[], $6::text::text[], $7::text::text[], $8::text::text[],
-                         $9::text::text[], $10::text::text[], $11::text::text[], $12::bytea[],
-                         $13::text::text[], $14::text::timestamptz[])
-        WITH ORDINALITY AS e(source, app_id, id, event_type, event_id, channels, tags, payload,
-                             content_type, created_at, number)
+                         $9::text::text[], $10::text::text[], $11::text::text[],
+                         $12::text::text[], $13::text::timestamptz[], $15::text::int[],
+                         $16::text::int[])
+        WITH ORDINALITY AS e(source, app_id, id, event_type, event_id, channels, tags,
+                             content_type, created_at, payload_at, payload_bytes, number)
     WHERE source = ANY (ARRAY(SELECT id FROM fence))),
 ledger AS (
     INSERT INTO message_event_id (app_id, event_id, message_id, created_at)
@@ -33,14 +34,15 @@ stored AS (
     INSERT INTO message (app_id, id, event_type, event_id, channels, tags, payload, content_type,
                          created_at)
     SELECT app_id, id, event_type, event_id, string_to_array(channels, ','),
-           string_to_array(tags, ','), payload, content_type, created_at
+           string_to_array(tags, ','),
+           substring($14::bytea FROM payload_at FOR payload_bytes), content_type, created_at
     FROM event AS e
     WHERE event_id IS NULL OR (app_id, id) IN (SELECT app_id, message_id FROM ledger)
     ON CONFLICT DO NOTHING
     RETURNING app_id, id),
 owed AS MATERIALIZED (
-    SELECT * FROM unnest($15::text::text[], $16::text::text[], $17::text::text[],
-                         $18::text::int[], $19::text::bool[], $20::text::timestamptz[])
+    SELECT * FROM unnest($17::text::text[], $18::text::text[], $19::text::text[],
+                         $20::text::int[], $21::text::bool[], $22::text::timestamptz[])
         AS d(app_id, message_id, endpoint_id, shard, foreign_shard, created_at)
     WHERE ((app_id, message_id) IN (SELECT app_id, id FROM stored)) IS TRUE),
 fanned_out AS (
@@ -56,8 +58,8 @@ rejected AS (
                                 sequence, created_at)
     SELECT r.id, r.environment_id, r.app, r.subject, r.headers, r.body, r.reason, r.detail,
            r.sequence, r.created_at
-    FROM unnest($21::int[], $22::text[], $23::text[], $24::text[], $25::text[], $26::jsonb[],
-                $27::bytea[], $28::text[], $29::text[], $30::bigint[], $31::timestamptz[])
+    FROM unnest($23::int[], $24::text[], $25::text[], $26::text[], $27::text[], $28::jsonb[],
+                $29::bytea[], $30::text[], $31::text[], $32::bigint[], $33::timestamptz[])
         AS r(source, id, environment_id, app, subject, headers, body, reason, detail, sequence,
              created_at)
     WHERE r.source = ANY (ARRAY(SELECT id FROM fence))

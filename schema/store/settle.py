@@ -1,9 +1,8 @@
 """What attempts came to, in one transaction per batch."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -14,8 +13,7 @@ from schema.store.link import Link
 _SQL = statements.load("settle")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRow:
+class AttemptRow(NamedTuple):
     """The log's line of one attempt."""
 
     id: str
@@ -27,10 +25,10 @@ class AttemptRow:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(NamedTuple):
     """Where a delivery stands now, and the attempt that brought it there (None: there was none).
 
+    A named tuple, as the log's line is, because one is made per delivery.
     `attempts` counts that attempt. `disable` says in which words the endpoint is disabled as well.
     """
 
@@ -105,11 +103,43 @@ async def _move(
 
 def _columns(batch: Sequence[Settlement]) -> list[object]:
     """Give what `settle` takes, from $4 on."""
-    deliveries = zip(*map(_delivery_row, batch), strict=True)
-    *attempts, responses = zip(*map(_attempt_row, batch), strict=True)
-    literals = (write(column) for write, column in zip(_DELIVERY, deliveries, strict=True))
-    more = (write(column) for write, column in zip(_ATTEMPT, attempts, strict=True))
-    return [*literals, *more, list(responses)]
+    return [
+        columns.idents([s.app_id for s in batch]),
+        columns.idents([s.message_id for s in batch]),
+        columns.idents([s.endpoint_id for s in batch]),
+        columns.idents([s.state for s in batch]),
+        columns.numbers([s.attempts for s in batch]),
+        columns.numbers([s.failures for s in batch]),
+        columns.times([s.due_at for s in batch]),
+        columns.texts([s.reason for s in batch]),
+        *_attempt_columns([s.attempt or _NO_ATTEMPT for s in batch]),
+    ]
+
+
+def _attempt_columns(attempts: Sequence[AttemptRow]) -> list[object]:
+    """Give the columns of the log; a line without an id is none."""
+    outcomes = [attempt.outcome for attempt in attempts]
+    headers = {outcome.headers for outcome in outcomes}
+    written = {h: orjson.dumps(dict(h)).decode() if h else None for h in headers}
+    return [
+        columns.texts([a.id or None for a in attempts]),
+        columns.texts([a.event_type for a in attempts]),
+        columns.numbers([int(a.trigger) for a in attempts]),
+        columns.texts([a.verdict for a in attempts]),
+        columns.texts([a.url for a in attempts]),
+        columns.numbers([o.status for o in outcomes]),
+        columns.texts([o.fault for o in outcomes]),
+        columns.texts([o.detail for o in outcomes]),
+        columns.times([a.started_at if a.id else None for a in attempts]),
+        columns.numbers([o.duration_ms for o in outcomes]),
+        columns.texts([_reals(o.phases_ms) for o in outcomes]),
+        columns.texts([o.address for o in outcomes]),
+        columns.numbers([o.reused for o in outcomes]),
+        columns.texts([o.tls for o in outcomes]),
+        columns.texts([written[o.headers] for o in outcomes]),
+        columns.numbers([o.truncated for o in outcomes]),
+        *columns.parts([o.body if o.status is not None else None for o in outcomes]),
+    ]
 
 
 async def _park(
@@ -128,76 +158,17 @@ def _keys(batch: Sequence[Settlement]) -> tuple[list[str], list[str], list[str]]
     )
 
 
-def _delivery_row(s: Settlement) -> tuple[Any, ...]:
-    return (
-        s.app_id,
-        s.message_id,
-        s.endpoint_id,
-        s.state,
-        s.attempts,
-        s.failures,
-        s.due_at,
-        s.reason,
-    )
-
-
-def _attempt_row(s: Settlement) -> tuple[Any, ...]:
-    attempt = s.attempt
-    if attempt is None:
-        return _NO_ATTEMPT
-    outcome = attempt.outcome
-    return (
-        attempt.id,
-        attempt.event_type,
-        int(attempt.trigger),
-        attempt.verdict,
-        attempt.url,
-        outcome.status,
-        outcome.fault,
-        outcome.detail,
-        attempt.started_at,
-        outcome.duration_ms,
-        _reals(outcome.phases_ms),
-        outcome.address,
-        outcome.reused,
-        outcome.tls,
-        orjson.dumps(dict(outcome.headers)).decode() if outcome.headers else None,
-        outcome.truncated,
-        outcome.body if outcome.status is not None else None,
-    )
-
-
 def _reals(values: tuple[float, ...]) -> str | None:
     """Write a real[] as text: arrays of arrays cannot be ragged."""
     return "{" + ",".join([f"{value:.3f}" for value in values]) + "}" if values else None
 
 
-_DELIVERY: Final[tuple[Callable[[Any], str], ...]] = (
-    columns.idents,
-    columns.idents,
-    columns.idents,
-    columns.idents,
-    columns.numbers,
-    columns.numbers,
-    columns.times,
-    columns.texts,
+_NO_ATTEMPT: Final = AttemptRow(
+    id="",
+    event_type="",
+    trigger=Trigger.SCHEDULED,
+    verdict="",
+    url="",
+    started_at=datetime.min.replace(tzinfo=UTC),
+    outcome=Outcome(),
 )
-_ATTEMPT: Final[tuple[Callable[[Any], str], ...]] = (
-    columns.texts,
-    columns.texts,
-    columns.numbers,
-    columns.texts,
-    columns.texts,
-    columns.numbers,
-    columns.texts,
-    columns.texts,
-    columns.times,
-    columns.numbers,
-    columns.texts,
-    columns.texts,
-    columns.numbers,
-    columns.texts,
-    columns.texts,
-    columns.numbers,
-)
-_NO_ATTEMPT: Final = (None,) * (len(_ATTEMPT) + 1)

@@ -4,7 +4,8 @@
 -- $1, $2 shards and epochs that $3 holds; a delivery of another shard is not moved (but its
 -- attempt is logged: it was made).
 -- $4-$11 deliveries: app, message, endpoint, state, attempts, failures, due time, reason.
--- $12-$28 their attempts, null ids where there was none. All but $28 are array literals.
+-- $12-$27 their attempts, null ids where there was none; $28 all responses in a row, $29 where each
+-- begins, $30 its size. All but $28 are array literals.
 -- Answers with the numbers, from 1, of the deliveries that were moved, served by delivery_pkey.
 WITH fence AS MATERIALIZED (
     SELECT s.id FROM unnest($1::int[], $2::bigint[]) AS f(id, epoch)
@@ -17,18 +18,20 @@ settled AS MATERIALIZED (
         $13::text::text[], $14::text::smallint[], $15::text::text[], $16::text::text[],
         $17::text::int[], $18::text::text[], $19::text::text[], $20::text::timestamptz[],
         $21::text::int[], $22::text::text[], $23::text::text[], $24::text::bool[],
-        $25::text::text[], $26::text::text[], $27::text::bool[], $28::bytea[])
+        $25::text::text[], $26::text::text[], $27::text::bool[], $29::text::int[],
+        $30::text::int[])
         WITH ORDINALITY AS u(app_id, message_id, endpoint_id, state, attempts, failures, due_at,
                              reason, attempt_id, event_type, trigger, verdict, url, status, fault,
                              detail, started_at, duration_ms, phases_ms, address, reused, tls,
-                             response_headers, truncated, response, number)),
+                             response_headers, truncated, response_at, response_bytes, number)),
 logged AS (
     INSERT INTO attempt (app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict,
                          url, status, fault, detail, started_at, duration_ms, next_attempt_at,
                          phases_ms, address, reused, tls, response, response_headers, truncated)
     SELECT app_id, attempt_id, message_id, endpoint_id, event_type, attempts, trigger, verdict, url,
            status, fault, detail, started_at, duration_ms, due_at, phases_ms::real[], address,
-           reused, tls, response, response_headers::jsonb, truncated
+           reused, tls, substring($28::bytea FROM response_at FOR response_bytes),
+           response_headers::jsonb, truncated
     FROM settled WHERE attempt_id IS NOT NULL
     -- Written before, by a transaction whose answer got lost.
     ON CONFLICT (app_id, id) DO NOTHING

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -69,12 +68,12 @@ def settlement(
             outcome=Outcome(status=status, body=b"ok", duration_ms=7),
         ),
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return made._replace(**changes)  # type: ignore[arg-type]
 
 
 def with_outcome(made: Settlement, outcome: Outcome) -> Settlement:
     assert made.attempt is not None
-    return replace(made, attempt=replace(made.attempt, outcome=outcome))
+    return made._replace(attempt=made.attempt._replace(outcome=outcome))
 
 
 async def settle(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from schema.store.columns import idents, numbers, texts, times
+from schema.store.columns import idents, numbers, parts, texts, times
 
 
 def test_a_column_without_rows_is_an_empty_array() -> None:
@@ -41,3 +41,7 @@ def test_a_time_keeps_its_zone() -> None:
     literal = times([at, at.astimezone(timezone(timedelta(hours=5, minutes=30)))])
 
     assert literal == "{2026-03-04T05:06:07.000008+00:00,2026-03-04T10:36:07.000008+05:30}"
+
+
+def test_bytes_stand_in_a_row_with_where_each_begins_and_its_size() -> None:
+    assert parts([b"ab", None, b"", b"c"]) == (b"abc", "{1,NULL,3,3}", "{2,0,0,1}")
