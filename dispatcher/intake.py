@@ -60,6 +60,14 @@ class _Read(NamedTuple):
     tenant: Tenant | None = None
 
 
+class _Numbered(NamedTuple):
+    """A message of a batch: its number in the statement, the shard that it came from."""
+
+    number: int
+    source: int
+    taken: Taken
+
+
 class _StreamFault(HooklineError):
     """The stream's API said no."""
 
@@ -271,7 +279,7 @@ class Intake:
         What Postgres refuses is looked for by halves and rejected alone: it blocks nobody.
         """
         refusal: Rejection | None = None
-        while batch:
+        while batch := [(source, event) for source, event in batch if source.has_handed(event)]:
             try:
                 async with reachable():
                     await self._take_once(await self._read(batch, refusal), batch)
@@ -293,25 +301,38 @@ class Intake:
     async def _take_once(
         self, reads: Sequence[_Read], batch: Sequence[tuple[Source, Event]]
     ) -> None:
-        taking, messages = store.Taking(), list[tuple[int, Taken]]()
+        taking, messages = store.Taking(), list[_Numbered]()
         for read in reads:
             if read.tenant is None or isinstance(read.draft, Rejection):
                 taking.reject(read.source, _rejected(read))
             else:
-                number, taken = self._fan_out(taking, read.source, read.draft, read.tenant)
-                messages.append((number, taken))
+                number, taken = self._fan_out(taking, read, read.draft, read.tenant)
+                messages.append(_Numbered(number, read.source, taken))
+        last = {source.shard: (source, event.sequence) for source, event in batch}
         positions = {
-            source.shard: store.Position(
-                epoch=source.epoch, sequence=event.sequence, stream_at=source.stream_at
+            shard: store.Position(
+                epoch=source.epoch,
+                sequence=sequence,
+                stream_at=source.stream_at,
+                known=source.stored,
             )
-            for source, event in batch
+            for shard, (source, sequence) in last.items()
         }
         async with self._pool.acquire() as link:
-            fenced, repeated = await store.take(link, self._config.name, positions, taking)
-        for source, event in batch:
-            source.position = event.sequence
-        self._lose({shard for shard in positions if shard not in fenced})
-        await self._report(reads, messages, repeated)
+            answer = await store.take(link, self._config.name, positions, taking)
+        for shard, (source, sequence) in last.items():
+            if shard in answer.fenced:
+                source.wrote(sequence)
+            elif shard in answer.moved:
+                _log.warning("shard %d: Postgres has lost batches; they are read again", shard)
+                source.rewind(answer.moved[shard])
+                self._tending.set()
+        self._lose(positions.keys() - answer.fenced - answer.moved.keys())
+        await self._report(
+            [read for read in reads if read.source in answer.fenced],
+            [message for message in messages if message.source in answer.fenced],
+            answer.repeated,
+        )
 
     async def _read(
         self, batch: Sequence[tuple[Source, Event]], refusal: Rejection | None
@@ -330,9 +351,9 @@ class Intake:
         ]
 
     def _fan_out(
-        self, taking: store.Taking, source: int, draft: Draft, tenant: Tenant
+        self, taking: store.Taking, read: _Read, draft: Draft, tenant: Tenant
     ) -> tuple[int, Taken]:
-        number = taking.add(source, tenant.id, draft)
+        number = taking.add(read.source, tenant.id, draft)
         foreign = tenant.shard not in self._sources
         targets = [
             target
@@ -340,17 +361,22 @@ class Intake:
             if target.matches(draft.event_type, draft.channels)
         ]
         for target in targets:
-            taking.fan_out(number, target.id, tenant.shard, foreign=foreign)
+            place = self._place(read) if target.ordered else None
+            taking.fan_out(number, target.id, tenant.shard, foreign=foreign, place=place)
         return number, Taken(draft=draft, tenant=tenant, targets=targets)
+
+    def _place(self, read: _Read) -> int:
+        source = self._sources.get(read.source)  # lost meanwhile: nothing of it will be written
+        return store.place_of(source.stream_at if source else None, read.event.sequence)
 
     async def _report(
         self,
         reads: Sequence[_Read],
-        messages: Sequence[tuple[int, Taken]],
+        messages: Sequence[_Numbered],
         repeated: set[int],
     ) -> None:
         """Tell of what was stored, ring for others, and explain what was not stored."""
-        stored = [taken for number, taken in messages if number not in repeated]
+        stored = [m.taken for m in messages if m.number not in repeated]
         self._metrics.batch.labels("intake").observe(len(reads))
         self._metrics.taken.labels("stored").inc(len(stored))
         self._metrics.taken.labels("repeated").inc(len(repeated))
@@ -360,7 +386,7 @@ class Intake:
             with suppress(nats.errors.Error):  # they look for themselves within a second
                 await self._bus.publish(f"{WAKE_ROOT}.{shard}")
         if repeated:
-            doubles = [taken for number, taken in messages if number in repeated]
+            doubles = [m.taken for m in messages if m.number in repeated]
             self._on_repeated(doubles)
             await self._explain([t for t in doubles if t.draft.by_gateway and t.draft.event_id])
 

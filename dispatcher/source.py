@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from schema.event import Event, shard_filters
+from schema.store.intake import Stored
 
 PULL: Final = 256  # events per request, at most
 _EVENT_BYTES: Final = 1_024  # what an event takes beside its body
@@ -31,6 +32,7 @@ class Source:
 
     Attributes:
         position: The stream sequence of the last event that became rows.
+        stored: Position and stream as they stand in Postgres.
         consumer: What an older one sends is not ours any more.
         outstanding: Events that the server still owes on our requests.
         heard_at: Loop's time of the last request, event or word of the server.
@@ -42,6 +44,7 @@ class Source:
     epoch: int
     position: int
     stream_at: datetime | None = None
+    stored: Stored = field(init=False)
     consumer: str = ""
     broken: bool = True
     outstanding: int = 0
@@ -51,6 +54,27 @@ class Source:
     consumed: int = 0
     handed: int = 0  # the last sequence that went into a batch
     buffer: deque[Event] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        """Begin where Postgres says."""
+        self.stored = Stored(self.position, self.stream_at)
+
+    def has_handed(self, event: Event) -> bool:
+        """Tell whether an event of a batch still counts: it does not after a new beginning."""
+        return event.sequence <= self.handed
+
+    def wrote(self, sequence: int) -> None:
+        """Note that all events up to this one are rows."""
+        self.position = sequence
+        self.stored = Stored(sequence, self.stream_at)
+
+    def rewind(self, stored: Stored) -> None:
+        """Begin anew where Postgres says that we are: it has forgotten what it had stored."""
+        self.stored = stored
+        self.position = self.handed = stored.sequence
+        self.stream_at = stored.stream_at
+        self.buffer.clear()
+        self.broken = True
 
     def hand_on(self, most: int, most_bytes: int) -> list[Event]:
         """Give the oldest events to a batch: one, and more if there is room for them."""

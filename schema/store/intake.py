@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from schema.dead_letter import RejectedEvent
 from schema.event import Draft
@@ -12,15 +12,37 @@ from schema.store.link import Link
 
 _SQL = statements.load("intake")
 _REJECTED_COLUMNS: Final = 11
+_PLACES_SINCE_S: Final = 1_767_225_600  # 2026-01-01T00:00Z
+_SEQUENCE_BITS: Final = 44
+
+
+class Stored(NamedTuple):
+    """A position as it stands in Postgres, and the stream that it counts in."""
+
+    sequence: int
+    stream_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far a shard's intake has come: on the stream that was created at `stream_at`."""
+    """How far a shard's intake has come: on the stream that was created at `stream_at`.
+
+    `known` is what was stored of both before.
+    """
 
     epoch: int
     sequence: int
     stream_at: datetime | None
+    known: "Stored"
+
+
+def place_of(stream_at: datetime | None, sequence: int) -> int:
+    """Give an event's place in order: by stream, as a new one counts from 1 again, then sequence.
+
+    The hours until the stream was created, then 44 bits of sequence: enough for 59 years.
+    """
+    seconds = stream_at.timestamp() - _PLACES_SINCE_S if stream_at is not None else 0.0
+    return max(int(seconds) // 3600, 0) << _SEQUENCE_BITS | sequence
 
 
 class Taking:
@@ -35,6 +57,7 @@ class Taking:
         self._events: list[tuple[Any, ...]] = []
         self._payloads: list[bytes] = []
         self._deliveries: list[tuple[Any, ...]] = []
+        self._places: list[int | None] = []
         self._rejected: list[tuple[object, ...]] = []
 
     @property
@@ -60,14 +83,24 @@ class Taking:
         self._payloads.append(draft.body)
         return len(self._events)
 
-    def fan_out(self, number: int, endpoint_id: str, shard: int, *, foreign: bool) -> None:
-        """Add a delivery of event `number`; `foreign`: another process owns its shard."""
+    def fan_out(
+        self, number: int, endpoint_id: str, shard: int, *, foreign: bool, place: int | None = None
+    ) -> None:
+        """Add a delivery of event `number`; `foreign`: another process owns its shard.
+
+        `place` is for ordered endpoints.
+        """
         _, app_id, message_id, *_, at = self._events[number - 1]
         self._deliveries.append((app_id, message_id, endpoint_id, shard, foreign, at))
+        self._places.append(place)
 
     def reject(self, source: int, event: RejectedEvent) -> None:
         """Add an event that cannot become a message."""
         self._rejected.append((source, *_rejected_row(event)))
+
+    def places(self) -> str:
+        """Give the places of the deliveries, for the statement's last parameter."""
+        return columns.numbers(self._places)
 
     def columns(self) -> list[object]:
         """Give what the statement takes after its four fixed parameters."""
@@ -79,31 +112,51 @@ class Taking:
         ]
 
 
-async def take(
-    link: Link, owner: str, positions: Mapping[int, Position], taking: Taking
-) -> tuple[set[int], set[int]]:
+class Answer(NamedTuple):
+    """What came of a batch.
+
+    Attributes:
+        fenced: The shards that are still held; the others' events were not written.
+        repeated: Numbers of the events that were known already.
+        moved: Shards that are held, but stand elsewhere than was known: nothing of theirs was
+            written either, they have to be read again from there.
+    """
+
+    fenced: set[int]
+    repeated: set[int]
+    moved: dict[int, Stored]
+
+
+async def take(link: Link, owner: str, positions: Mapping[int, Position], taking: Taking) -> Answer:
     """Write a batch and move the positions.
+
+    Postgres may forget the newest of these statements when it crashes, but only from the end.
 
     Args:
         link: Where to.
         owner: The dispatcher.
         positions: By source shard.
         taking: What to write.
-
-    Returns:
-        The shards that are still held (the others' events were not written), and the numbers of
-        the events that were known already.
     """
+    places = positions.values()
     (row,) = await link.fetch(
         _SQL["take"],
         list(positions),
-        [position.epoch for position in positions.values()],
-        [position.sequence for position in positions.values()],
+        [place.epoch for place in places],
+        [place.sequence for place in places],
         owner,
         *taking.columns(),
-        [position.stream_at for position in positions.values()],
+        [place.stream_at for place in places],
+        taking.places(),
+        [place.known.sequence for place in places],
+        [place.known.stream_at for place in places],
     )
-    return set(row["fenced"] or ()), set(row["repeated"] or ())
+    stored = map(Stored, row["moved_positions"] or (), row["moved_streams"] or ())
+    return Answer(
+        fenced=set(row["fenced"] or ()),
+        repeated=set(row["repeated"] or ()),
+        moved=dict(zip(row["moved_ids"] or (), stored, strict=True)),
+    )
 
 
 async def taken_event_ids(link: Link, wanted: Sequence[tuple[str, str, str]]) -> set[int]:

@@ -1,21 +1,31 @@
 -- From the stream into rows, exactly once: a shard's position moves in the statement that writes.
 
 -- name: take :one
--- $1-$3 source shards, their epochs and new positions; $4 the owner. Shards whose lease is lost
--- are not in `fenced`, and nothing of theirs is written.
--- $34 when the streams that the positions count in were created.
+-- $1-$3 source shards, their epochs and new positions; $4 the owner; $34 when the streams that the
+-- positions count in were created; $36, $37 what was known to be stored of both before.
+-- `fenced` are the shards that were written. Of the others, those whose lease holds stand in
+-- `moved_ids` with what is stored of them: Postgres has forgotten a batch, or was restored.
 -- $5-$13 events: source shard, app, message id, type, event id, channels and tags (comma
 -- separated), content type, time; $14 all payloads in a row, $15 where each begins, $16 its size.
 -- $17-$22 deliveries: app, message id, endpoint, shard, whether another process must be woken,
--- time. All are array literals but the payloads. $23-$33 rejected events.
+-- time; $35 their places, null where the endpoint is not ordered. All are array literals but the
+-- payloads. $23-$33 rejected events.
 -- `repeated`: numbers of the events that were not stored, as their event id or id is known.
 -- The batch is never joined to itself: the planner takes it for a handful of rows and would compare
 -- each with each. `IN (...) IS TRUE` is looked up in a hash table.
-WITH fence AS (
-    UPDATE shard AS s SET position = f.position, stream_at = f.stream_at
-    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $34::timestamptz[])
-        AS f(id, epoch, position, stream_at)
-    WHERE s.id = f.id AND s.epoch = f.epoch AND s.owner = $4
+WITH held AS MATERIALIZED (
+    SELECT s.id, s.position, s.stream_at, f.position AS new_position, f.stream_at AS new_stream_at,
+           -- As it was known, or as this very statement left it: its answer may have got lost.
+           (s.position = f.known AND s.stream_at IS NOT DISTINCT FROM f.known_at)
+           OR (s.position = f.position AND s.stream_at IS NOT DISTINCT FROM f.stream_at) AS follows
+    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $34::timestamptz[], $36::bigint[],
+                $37::timestamptz[])
+        AS f(id, epoch, position, stream_at, known, known_at)
+    JOIN shard AS s ON s.id = f.id AND s.epoch = f.epoch AND s.owner = $4
+    FOR NO KEY UPDATE OF s),
+fence AS (
+    UPDATE shard AS s SET position = h.new_position, stream_at = h.new_stream_at
+    FROM held AS h WHERE s.id = h.id AND h.follows
     RETURNING s.id),
 event AS MATERIALIZED (
     SELECT * FROM unnest($5::text::int[], $6::text::text[], $7::text::text[], $8::text::text[],
@@ -42,12 +52,13 @@ stored AS (
     RETURNING app_id, id),
 owed AS MATERIALIZED (
     SELECT * FROM unnest($17::text::text[], $18::text::text[], $19::text::text[],
-                         $20::text::int[], $21::text::bool[], $22::text::timestamptz[])
-        AS d(app_id, message_id, endpoint_id, shard, foreign_shard, created_at)
+                         $20::text::int[], $21::text::bool[], $22::text::timestamptz[],
+                         $35::text::bigint[])
+        AS d(app_id, message_id, endpoint_id, shard, foreign_shard, created_at, place)
     WHERE ((app_id, message_id) IN (SELECT app_id, id FROM stored)) IS TRUE),
 fanned_out AS (
-    INSERT INTO delivery (app_id, message_id, endpoint_id, shard, due_at, created_at)
-    SELECT app_id, message_id, endpoint_id, shard, created_at, created_at FROM owed
+    INSERT INTO delivery (app_id, message_id, endpoint_id, shard, due_at, created_at, place)
+    SELECT app_id, message_id, endpoint_id, shard, created_at, created_at, place FROM owed
     ON CONFLICT DO NOTHING),
 woken AS (
     INSERT INTO wake (shard, app_id, endpoint_id)
@@ -68,7 +79,12 @@ SELECT (SELECT array_agg(id) FROM fence) AS fenced,
        CASE WHEN (SELECT count(*) FROM stored) < (SELECT count(*) FROM event)
             THEN (SELECT array_agg(number) FROM event
                   WHERE ((app_id, id) IN (SELECT app_id, id FROM stored)) IS NOT TRUE)
-       END AS repeated;
+       END AS repeated,
+       (SELECT array_agg(id ORDER BY id) FROM held WHERE NOT follows) AS moved_ids,
+       (SELECT array_agg(position ORDER BY id) FROM held WHERE NOT follows) AS moved_positions,
+       (SELECT array_agg(stream_at ORDER BY id) FROM held WHERE NOT follows) AS moved_streams,
+       -- The stream is on disk: what a crash of Postgres forgets of this is read from there again.
+       set_config('synchronous_commit', 'off', true);
 
 -- name: known_event_ids :many
 -- Which messages ($3) their event ids ($1 app, $2 event id) belong to already, by number from 1, if

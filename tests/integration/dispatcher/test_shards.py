@@ -227,18 +227,20 @@ async def test_what_an_intake_takes_without_the_lease_is_refused_whole(
         await eventually(partial(only.owns, SHARDS))
         epoch = only.shards.epochs[SHARD]
 
-        fenced, _ = await intake.take(link, owner, at(epoch - late, 7), taking())
+        fenced, _, moved = await intake.take(link, owner, at(epoch - late, 7), taking())
         kept = await link.fetchval("SELECT position FROM shard WHERE id = $1", SHARD)
-        held, repeated = await intake.take(link, "d1", at(epoch, 7), taking())
+        held, repeated, _ = await intake.take(link, "d1", at(epoch, 7), taking())
 
-        assert (fenced, kept) == (set(), 0)
+        assert (fenced, moved, kept) == (set(), {}, 0)
         assert (held, repeated) == ({SHARD}, set())
         assert await link.fetchval("SELECT count(*) FROM message") == 1
         assert await link.fetchval("SELECT position FROM shard WHERE id = $1", SHARD) == 7
 
 
 def at(epoch: int, sequence: int) -> MappingProxyType[int, intake.Position]:
-    return MappingProxyType({SHARD: intake.Position(epoch=epoch, sequence=sequence, stream_at=NOW)})
+    known = intake.Stored(0, None)
+    place = intake.Position(epoch=epoch, sequence=sequence, stream_at=NOW, known=known)
+    return MappingProxyType({SHARD: place})
 
 
 def taking() -> intake.Taking:

@@ -28,6 +28,9 @@ from tests.dispatching import (
 from tests.receiver import Receiver
 from tests.services import SHARDS, Services
 
+STREAM_AT = now()
+NOTHING = store.Stored(0, None)
+
 
 @pytest_asyncio.fixture
 async def world(pool: Pool) -> World:
@@ -304,13 +307,18 @@ def draft(message_id: str, *, app: str, event_id: str | None = None) -> Draft:
 
 
 async def take(
-    pool: Pool, claim: shards.Claim, owner: str, position: int, *drafts: Draft
-) -> tuple[set[int], set[int]]:
+    pool: Pool,
+    claim: shards.Claim,
+    owner: str,
+    position: int,
+    *drafts: Draft,
+    known: store.Stored = NOTHING,
+) -> store.Answer:
     taking = store.Taking()
     for one in drafts:
         number = taking.add(claim.shard, one.app, one)
         taking.fan_out(number, "ep_1", claim.shard, foreign=False)
-    place = store.Position(epoch=claim.epoch, sequence=position, stream_at=now())
+    place = store.Position(epoch=claim.epoch, sequence=position, stream_at=STREAM_AT, known=known)
     async with pool.acquire() as link:
         return await store.take(link, owner, {claim.shard: place}, taking)
 
@@ -331,12 +339,12 @@ async def test_a_batch_of_a_former_owner_is_refused_whole(pool: Pool) -> None:
 
     late = await take(pool, old, "d1", 7, draft(message_id, app=app_id))
 
-    assert late[0] == set()
+    assert (late.fenced, late.moved) == (set(), {})
     assert await pool.fetchval("SELECT count(*) FROM message") == 0
     assert await pool.fetchval("SELECT count(*) FROM delivery") == 0
     assert await pool.fetchval("SELECT position FROM shard WHERE id = $1", new.shard) == 0
     fresh = await take(pool, new, "d2", 7, draft(message_id, app=app_id))
-    assert fresh == ({new.shard}, set())
+    assert fresh == ({new.shard}, set(), {})
     assert await pool.fetchval("SELECT position FROM shard WHERE id = $1", new.shard) == 7
 
 
@@ -346,6 +354,45 @@ async def test_a_batch_that_is_written_twice_says_what_was_known(pool: Pool) -> 
     plain, named = (ids.new_id(ids.MESSAGE, now()) for _ in range(2))
     drafts = [draft(plain, app=app_id), draft(named, app=app_id, event_id="e1")]
 
-    assert await take(pool, claim, "d1", 2, *drafts) == ({claim.shard}, set())
-    assert await take(pool, claim, "d1", 2, *drafts) == ({claim.shard}, {1, 2})
+    assert await take(pool, claim, "d1", 2, *drafts) == ({claim.shard}, set(), {})
+    assert await take(pool, claim, "d1", 2, *drafts) == ({claim.shard}, {1, 2}, {})
     assert await pool.fetchval("SELECT count(*) FROM delivery") == 2
+
+
+async def test_a_batch_behind_one_that_postgres_has_forgotten_is_refused_whole(pool: Pool) -> None:
+    app_id = ids.new_id(ids.APP, now())
+    claim = await claimed(pool, "d1")
+    first, second = (draft(ids.new_id(ids.MESSAGE, now()), app=app_id) for _ in range(2))
+    await take(pool, claim, "d1", 2, first)
+    here = store.Stored(2, STREAM_AT)
+
+    forgotten = await take(pool, claim, "d1", 9, second, known=store.Stored(5, STREAM_AT))
+    followed = await take(pool, claim, "d1", 9, second, known=here)
+
+    assert forgotten == (set(), set(), {claim.shard: here})
+    assert followed == ({claim.shard}, set(), {})
+    assert await pool.fetchval("SELECT count(*) FROM delivery") == 2
+
+
+@pytest.mark.usefixtures("stream")
+async def test_what_postgres_forgets_under_a_running_dispatcher_is_read_again(
+    world: World, services: Services, bus: Client, receiver: Receiver
+) -> None:
+    app_id = await world.app()
+    await world.endpoint(app_id, receiver.url("/"))
+    async with dispatching(world.pool, services.nats_url):
+        await publish_many(bus, app_id, 10)
+        await taken(world, 10)
+        # As a standby that is promoted without the last of its primary's commits.
+        async with world.pool.acquire() as link, link.transaction():
+            await link.execute("DELETE FROM message WHERE payload >= '3'")
+            await link.execute(
+                "DELETE FROM delivery WHERE message_id NOT IN (SELECT id FROM message)"
+            )
+            await link.execute("UPDATE shard SET position = 3 WHERE position > 0")
+
+        await publish(bus, app_id, body=b"10")
+        await taken(world, 11)
+
+        assert await bodies(world) == list(range(11))
+        assert await world.settled(11) == {"delivered": 11}
