@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self, get_type_hints
 
 from deploy.values import KINDS, Kind, Network, Secret
+from dispatcher.egress import read_proxy
 from schema.errors import SettingsFault
 from schema.retry import DEFAULT_WAITS_S, MAX_ATTEMPTS, MAX_WAIT_S
 
@@ -82,6 +83,18 @@ class Settings:
 
     # What comes in
     max_payload_bytes: int = _set(_MIB, "Largest payload of an event", low=1024, high=32 * _MIB)
+    max_bulk_bytes: int = _set(
+        16 * _MIB, "Largest body of a bulk request", low=65_536, high=256 * _MIB
+    )
+    app_events_per_s: int = _set(
+        0, "Events of an app that a gateway takes in a second. 0: any", low=0, high=10_000_000
+    )
+    app_backlog: int = _set(
+        1_000_000,
+        "Deliveries an app may be owed before it is refused. 0: any",
+        low=0,
+        high=10_000_000,
+    )
     shards: int = _set(64, "Parts that apps fall into. Fixed with the database", low=1, high=1024)
     stream_max_age_days: float = _set(7.0, "Days that the stream keeps events", low=0.01, high=365)
     stream_max_bytes: int = _set(10_240 * _MIB, "Most bytes of the stream", low=64 * _MIB)
@@ -98,12 +111,18 @@ class Settings:
         20.0, "Seconds that one whole attempt may take", low=0.1, high=300
     )
     allowed_networks: tuple[Network, ...] = _set((), "Private networks that deliveries may reach")
+    egress_proxy: Secret | None = _set(None, "Proxy that deliveries go through. Unset: none")
     https_only: bool = _set(default=False, meaning="Refuse endpoints that are not https")
     svix_headers: bool = _set(default=False, meaning="Send the `svix-*` header names as well")
     response_kept_bytes: int = _set(16_384, "Most that is kept of an answer", low=0, high=65_536)
     in_flight: int = _set(512, "Requests at a time of a dispatcher", low=1, high=20_000)
     app_share: float = _set(0.25, "Part of `in_flight` that one app may take", low=0.001, high=1)
     endpoint_in_flight: int = _set(16, "Requests at a time to an endpoint", low=1, high=1000)
+    failing_after: int = _set(
+        10, "Failures in a row before an endpoint is only probed", low=1, high=1000
+    )
+    probe_gap_s: float = _set(1.0, "Wait before its first probe, then doubled", low=0.01, high=3600)
+    probe_gap_most_s: float = _set(60.0, "Longest wait between probes", low=0.01, high=86_400)
     lane_depth: int = _set(256, "Deliveries of an endpoint held in memory", low=1, high=10_000)
     lease_s: float = _set(10.0, "A silent dispatcher loses its shards after", low=3, high=300)
 
@@ -191,6 +210,8 @@ def _read(name: str, kind: Kind, text: str, about: _About) -> object:
         raise ValueError(" or ".join(about.one_of))
     if name == "HOOKLINE_RETRY_SCHEDULE" and len(value) >= MAX_ATTEMPTS:
         raise ValueError(f"at most {MAX_ATTEMPTS - 1} waits")
+    if name == "HOOKLINE_EGRESS_PROXY":
+        read_proxy(value.reveal())
     if name in _SCHEMES:
         _check_scheme(value, _SCHEMES[name])
     for number in value if isinstance(value, tuple) else (value,):

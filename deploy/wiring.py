@@ -4,6 +4,7 @@ The only place that knows how the parts are put together, and where clock and di
 """
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
@@ -22,6 +24,7 @@ from deploy.ports import claim
 from deploy.settings import Settings
 from deploy.telemetry import serve_metrics, shown_registry
 from dispatcher.config import DispatcherConfig
+from dispatcher.egress import read_proxy
 from gateway.config import GatewayConfig
 from schema.address import AddressPolicy
 from schema.migrate import missing
@@ -29,6 +32,8 @@ from schema.retry import RetryPolicy
 from schema.store import shard
 from schema.store.link import Pool
 from signer.vault import Vault
+
+_GC_THRESHOLDS: Final = (20_000, 10, 10)  # of a gateway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,9 @@ async def run_gateway(settings: Settings, *, name: str, shared_port: bool) -> No
                 metrics=Metrics(shown=shown_registry),
             )
             server = Server(app, drain_s=settings.drain_s)
+            # A bulk request makes thousands of objects at once and holds no cycles: collect seldom.
+            gc.freeze()
+            gc.set_threshold(*_GC_THRESHOLDS)
             with _on_stop(server.end):
                 await server.serve_on(bound)
 
@@ -125,6 +133,9 @@ def gateway_config(settings: Settings, *, shards: int) -> GatewayConfig:
     return GatewayConfig(
         shards=shards,
         max_payload_bytes=settings.max_payload_bytes,
+        max_bulk_bytes=settings.max_bulk_bytes,
+        app_events_per_s=settings.app_events_per_s,
+        app_backlog=settings.app_backlog,
         https_only=settings.https_only,
         allowed_networks=settings.allowed_networks,
     )
@@ -132,6 +143,7 @@ def gateway_config(settings: Settings, *, shards: int) -> GatewayConfig:
 
 def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
     """Choose what a dispatcher needs to know."""
+    proxy = settings.egress_proxy
     return DispatcherConfig(
         name=name,
         max_payload_bytes=settings.max_payload_bytes,
@@ -141,11 +153,15 @@ def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
         address_policy=AddressPolicy(
             allowed_networks=settings.allowed_networks, https_only=settings.https_only
         ),
+        egress_proxy=read_proxy(proxy.reveal()) if proxy else None,
         svix_headers=settings.svix_headers,
         response_kept_bytes=settings.response_kept_bytes,
         process_in_flight=settings.in_flight,
         app_in_flight=max(1, round(settings.in_flight * settings.app_share)),
         endpoint_in_flight=settings.endpoint_in_flight,
+        failing_after=settings.failing_after,
+        probe_gap_s=settings.probe_gap_s,
+        probe_gap_most_s=settings.probe_gap_most_s,
         lane_depth=settings.lane_depth,
         lease_s=settings.lease_s,
         drain_s=settings.drain_s,

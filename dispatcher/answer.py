@@ -5,6 +5,9 @@ Transfer-Encoding, folded headers, bare line feeds and whatever else two parsers
 differently. What it does not limit is limited here. The rule for a receiver that misbehaves: until
 the head is complete it is a fault; from then on the status counts, and the body is marked
 truncated. Nothing is decoded, nothing in a header is obeyed.
+
+Receivers mostly repeat themselves: what is byte for byte the former answer of a connection is not
+parsed again.
 """
 
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from dispatcher.fault import DeliveryFault
 
 _START = b"HTTP/1."
 _FIRST_FINAL_STATUS = 200
+_KEPT_BYTES = 4096  # of a former answer, at most
 _LENGTH_HEADERS = (b"content-length", b"transfer-encoding")
 
 
@@ -49,7 +53,10 @@ class AnswerReader:
         "_bounds",
         "_chunks",
         "_complete",
+        "_data",
         "_fault",
+        "_former",
+        "_former_data",
         "_headers",
         "_in_interim",
         "_interims",
@@ -63,11 +70,14 @@ class AnswerReader:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._parser = httptools.HttpResponseParser(self)
+        self._former_data = b""
+        self._former: Answer | None = None
         self.begin()
 
     def begin(self) -> None:
         """Expect a new answer; only after one that said `keep_alive`."""
         self.fed_bytes = 0
+        self._data = b""  # the answer, if it came in one piece
         self._status = 0  # known once the head is complete
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
@@ -90,8 +100,13 @@ class AnswerReader:
         Raises:
             DeliveryFault: It is no HTTP/1.1 answer, or its head is too large.
         """
-        if not self.fed_bytes and not _START.startswith(data[: len(_START)]):
-            raise DeliveryFault("protocol", "what came back is not HTTP/1.1")
+        if not self.fed_bytes:
+            self._data = data
+            if data == self._former_data:
+                self.fed_bytes = len(data)
+                return True
+            if not _START.startswith(data[: len(_START)]):
+                raise DeliveryFault("protocol", "what came back is not HTTP/1.1")
         self.fed_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -113,8 +128,13 @@ class AnswerReader:
 
     def answer(self) -> Answer:
         """Return the complete answer."""
+        if self._former is not None and self._data == self._former_data:
+            return self._former
         keep_alive = self._keep_alive and not self._truncated
-        return Answer(self._status, self._headers, bytes(self._body), self._truncated, keep_alive)
+        answer = Answer(self._status, self._headers, bytes(self._body), self._truncated, keep_alive)
+        if keep_alive and self.fed_bytes == len(self._data) <= _KEPT_BYTES:
+            self._former_data, self._former = self._data, answer
+        return answer
 
     # The parser calls what follows. Raising ends its run over the data at hand.
 

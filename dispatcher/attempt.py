@@ -9,13 +9,13 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
-
-import httpx
+from typing import Final, Protocol
 
 from dispatcher.fault import DeliveryFault, Phases
 from dispatcher.guard import Guard
 from dispatcher.match import Target
+from dispatcher.post import Post, Reply
+from dispatcher.transport import header_lines
 from schema.address import EndpointUrl
 from schema.delivery import Fault, Outcome
 from schema.event import JSON
@@ -26,9 +26,24 @@ KEPT_HEADER_BYTES: Final = 512  # of each value
 SECRET_HEADERS: Final = frozenset(
     {"set-cookie", "authorization", "www-authenticate", "proxy-authenticate", "cookie"}
 )
-_JSON_TYPE: Final = (b"Content-Type", JSON.encode())
-_SOME_URL: Final = httpx.URL("http://endpoint/")  # where to is said by the extensions
+_FIRST_SUCCESS: Final = 200
+_LAST_SUCCESS: Final = 299
+_MAX_TYPES: Final = 256  # content types of which the line is kept
+_LINES: Final = b"webhook-id: %b\r\nwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n"
+_SVIX_LINES: Final = _LINES.replace(b"webhook", b"svix")
 _log = logging.getLogger(__name__)
+
+
+class Posts(Protocol):
+    """Sends requests: the dispatcher's `Transport`."""
+
+    async def post(self, post: Post) -> Reply:
+        """Send one and return its answer.
+
+        Raises:
+            DeliveryFault: There is no answer.
+        """
+        ...
 
 
 class Attempter:
@@ -38,7 +53,7 @@ class Attempter:
         self,
         *,
         guard: Guard,
-        transport: httpx.AsyncBaseTransport,
+        transport: Posts,
         clock: Callable[[], datetime],
         timeout_s: float,
         kept_bytes: int,
@@ -50,7 +65,8 @@ class Attempter:
         self._clock = clock
         self._timeout_s = timeout_s
         self._kept_bytes = kept_bytes
-        self._prefixes = (b"webhook", b"svix") if svix_headers else (b"webhook",)
+        self._svix_headers = svix_headers
+        self._type_lines = {JSON: header_lines([(b"Content-Type", JSON.encode())])}
 
     async def attempt(
         self,
@@ -72,22 +88,22 @@ class Attempter:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            addresses, dns_s = await self._addresses(url)
-            request = httpx.Request(
-                "POST",
-                _SOME_URL,
-                headers=self._headers(signer, message_id, payload, content_type),
-                stream=httpx.ByteStream(payload),
-                extensions={
-                    "url": url,
-                    "addresses": addresses,
-                    "deadline_s": self._timeout_s - (dns_s or 0.0),
-                    "dns_s": dns_s,
-                    "head": target.head,
-                    "on_sending": on_sending,
-                },
+            addresses, dns_s = self._guard.cached(url), None
+            if addresses is None:
+                addresses = await self._resolved(url, target.app_id)
+                dns_s = loop.time() - started
+            reply = await self._transport.post(
+                Post(
+                    url,
+                    addresses,
+                    self._timeout_s - (dns_s or 0.0),
+                    target.head,
+                    payload,
+                    self._lines(signer, message_id, payload, content_type),
+                    dns_s,
+                    on_sending,
+                )
             )
-            response = await self._transport.handle_async_request(request)
         except DeliveryFault as fault:
             return _faulted(fault, Fault(fault.kind), loop.time() - started)
         except Exception as error:  # noqa: BLE001 a fault of ours must not lose a delivery
@@ -97,57 +113,60 @@ class Attempter:
                 detail=f"internal error: {type(error).__name__}",
                 duration_ms=_ms(loop.time() - started),
             )
-        return self._answered(response, loop.time() - started)
+        return self._answered(reply, loop.time() - started)
 
-    async def _addresses(self, url: EndpointUrl) -> tuple[tuple[str, ...], float | None]:
-        """Give what may be dialled, and how long resolving took if it had to be done."""
-        known = self._guard.cached(url)
-        if known is not None:
-            return known, None
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        addresses = await self._guard.addresses(url)
-        return addresses, loop.time() - asked
+    async def _resolved(self, url: EndpointUrl, app_id: str) -> tuple[str, ...]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._guard.addresses(url, app_id)
+        except TimeoutError:
+            raise DeliveryFault("timeout", "the name was not resolved in time") from None
 
-    def _headers(
-        self, signer: Signer, message_id: str, payload: bytes, content_type: str
-    ) -> list[tuple[bytes, bytes]]:
-        timestamp = int(self._clock().timestamp())
-        ident, second = message_id.encode(), b"%d" % timestamp
-        signature = signer.sign(message_id, timestamp, payload).encode()
-        headers = [_JSON_TYPE if content_type == JSON else (b"Content-Type", content_type.encode())]
-        for prefix in self._prefixes:
-            headers += (
-                (prefix + b"-id", ident),
-                (prefix + b"-timestamp", second),
-                (prefix + b"-signature", signature),
-            )
-        return headers
+    def _lines(self, signer: Signer, message_id: str, payload: bytes, content_type: str) -> bytes:
+        """Write the headers that differ from attempt to attempt."""
+        second = int(self._clock().timestamp())
+        if not (message_id.isascii() and message_id.isprintable()):
+            raise ValueError("the message id cannot be sent")
+        ident, signature = message_id.encode(), signer.header(message_id, second, payload)
+        lines = self._type_line(content_type) + _LINES % (ident, second, signature)
+        if self._svix_headers:
+            lines += _SVIX_LINES % (ident, second, signature)
+        return lines
 
-    def _answered(self, response: httpx.Response, duration_s: float) -> Outcome:
-        extensions = response.extensions
-        body: bytes = extensions["body"]
-        raw = response.headers.raw
-        named = {name.lower(): value for name, value in raw}
-        retry_after = named.get(b"retry-after")
-        control = named.get(b"webhook-delivery")
-        failed = not response.is_success
+    def _type_line(self, content_type: str) -> bytes:
+        """Write the header that says what the payload is; there are few kinds, so they are kept."""
+        line = self._type_lines.get(content_type)
+        if line is None:
+            line = header_lines([(b"Content-Type", content_type.encode())])
+            if len(self._type_lines) < _MAX_TYPES:
+                self._type_lines[content_type] = line
+        return line
+
+    def _answered(self, reply: Reply, duration_s: float) -> Outcome:
+        body, failed = reply.body, not _FIRST_SUCCESS <= reply.status <= _LAST_SUCCESS
+        retry_after_s = control = None
+        if failed:
+            named = {name.lower(): value for name, value in reply.headers}
+            retry_after_s = self._retry_after_s(named.get(b"retry-after"))
+            control = _control(named.get(b"webhook-delivery"))
         return Outcome(
-            status=response.status_code,
-            retry_after_s=self._retry_after_s(retry_after) if retry_after and failed else None,
-            control=control.decode("latin-1").strip().lower() if control and failed else None,
+            status=reply.status,
+            retry_after_s=retry_after_s,
+            control=control,
             body=body[: self._kept_bytes],
-            truncated=bool(extensions["truncated"]) or len(body) > self._kept_bytes,
-            headers=_kept(raw) if failed else (),
-            phases_ms=_phases_ms(extensions["phases"]),
+            truncated=reply.truncated or len(body) > self._kept_bytes,
+            headers=_kept(reply.headers) if failed else (),
+            phases_ms=_phases_ms(reply.phases),
             duration_ms=_ms(duration_s),
-            address=str(extensions["address"]),
-            reused=bool(extensions["reused"]),
-            tls=str(extensions["tls"]) if extensions["tls"] else None,
+            address=reply.address,
+            reused=reply.reused,
+            tls=reply.tls,
         )
 
-    def _retry_after_s(self, value: bytes) -> float | None:
+    def _retry_after_s(self, value: bytes | None) -> float | None:
         """Read a Retry-After, in seconds or as a date; nonsense is none."""
+        if not value:
+            return None
         text = value.decode("latin-1").strip()
         try:
             if text.replace(".", "", 1).isdigit():
@@ -155,6 +174,10 @@ class Attempter:
             return max((parsedate_to_datetime(text) - self._clock()).total_seconds(), 0.0)
         except (ValueError, TypeError, OverflowError):
             return None
+
+
+def _control(value: bytes | None) -> str | None:
+    return value.decode("latin-1").strip().lower() if value else None
 
 
 def _faulted(fault: DeliveryFault, kind: Fault, duration_s: float) -> Outcome:
@@ -181,7 +204,14 @@ def _printable(value: bytes) -> str:
 
 
 def _phases_ms(phases: Phases) -> tuple[float, ...]:
-    return tuple(0.0 if phase is None else phase * 1000 for phase in phases)
+    dns_s, connect_s, tls_s, first_byte_s, body_s = phases
+    return (
+        dns_s * 1000 if dns_s else 0.0,
+        connect_s * 1000 if connect_s else 0.0,
+        tls_s * 1000 if tls_s else 0.0,
+        first_byte_s * 1000 if first_byte_s else 0.0,
+        body_s * 1000 if body_s else 0.0,
+    )
 
 
 def _ms(seconds: float) -> int:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from dispatcher.egress import Proxy
 from schema.address import AddressPolicy
 from schema.retry import DEFAULT_WAITS_S, RetryPolicy
 
@@ -17,11 +18,15 @@ class DispatcherConfig:
     retry_jitter: float = 0.1  # waits grow by up to this part
     request_timeout_s: float = 20.0  # for the whole of an attempt
     address_policy: AddressPolicy = field(default_factory=AddressPolicy)
+    egress_proxy: Proxy | None = None  # None dials the endpoints themselves
     svix_headers: bool = False  # send svix-id, -timestamp, -signature too
     response_kept_bytes: int = 16_384
     process_in_flight: int = 512
     app_in_flight: int = 128  # a quarter of the process
     endpoint_in_flight: int = 16
+    failing_after: int = 10  # failures in a row; from then on an endpoint is only probed
+    probe_gap_s: float = 1.0  # doubled with each probe that fails
+    probe_gap_most_s: float = 60.0
     lane_depth: int = 256  # deliveries of one endpoint in memory, live and backlog each
     held_bytes: int = 64 * 1_048_576  # payloads in memory, all lanes together
     intake_batch: int = 512  # events per statement

@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._first_byte_at = 0.0
         self._deadline_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -72,32 +73,25 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return transport is not None and not (self.closed.done() or transport.is_closing())
 
-    async def exchange(self, wire: tuple[bytes, bytes], deadline_at: float) -> Answer:
-        """Send a request and return its answer.
+    def exchange(self, head: bytes, body: bytes, deadline_at: float) -> asyncio.Future[Answer]:
+        """Send a request; the future is its answer. Whoever cancels it must `abort`.
 
-        Raises:
+        It raises:
             Stale: It had served before and died; nothing of an answer was seen.
             DeliveryFault: There is no answer.
         """
+        waiter = self._waiter = self._loop.create_future()
         self.is_reused = self.answers > 0
         self.first_byte_s = self.body_s = None
-        waiter: asyncio.Future[Answer] = self._loop.create_future()
-        self._waiter = waiter
         self._reader.begin()
         self._arm(deadline_at)
         self._sent_at = monotonic()
-        self._write(wire)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            self.abort()
-            raise
-        except DeliveryFault as fault:
-            fault.address = self.address
-            fault.phases = self.phases()
-            raise
-        finally:
-            self._waiter = None
+        transport = self._transport
+        if transport is None or not self.is_open:  # it died while nobody looked
+            self._end(Stale() if self.is_reused else broken())
+        else:
+            transport.writelines((head, body))
+        return waiter
 
     def abort(self) -> None:
         """Close at once, without a word."""
@@ -167,23 +161,18 @@ class Connection(asyncio.Protocol):
         if self._reader.head_is_complete:
             self._finish(waiter, self._reader.end(cleanly=exc is None), monotonic())
         elif self.is_reused and not self._reader.fed_bytes:
-            waiter.set_exception(Stale())
+            self._end(Stale())
         elif exc is not None:
-            waiter.set_exception(broken())
+            self._end(broken())
         elif not self._reader.fed_bytes:
-            waiter.set_exception(DeliveryFault("no_response", "closed without an answer"))
+            self._end(DeliveryFault("no_response", "closed without an answer"))
         else:
-            waiter.set_exception(DeliveryFault("protocol", "closed inside the answer's head"))
-
-    def _write(self, wire: tuple[bytes, bytes]) -> None:
-        if self._transport is not None and self.is_open:
-            self._transport.writelines(wire)
-        elif self._waiter is not None:  # it died while nobody looked
-            self._waiter.set_exception(Stale() if self.is_reused else broken())
+            self._end(DeliveryFault("protocol", "closed inside the answer's head"))
 
     def _finish(self, waiter: asyncio.Future[Answer], answer: Answer, now: float) -> None:
         self.body_s = now - self._first_byte_at
         self.answers += 1
+        self._waiter = None
         transport = self._transport
         # Unsent bytes: it answered before it had read all of the request. The answer counts.
         if not answer.keep_alive or (transport and transport.get_write_buffer_size()):
@@ -198,9 +187,10 @@ class Connection(asyncio.Protocol):
         """
         self._deadline_at = deadline_at
         if self._timer is not None:
-            if self._timer.when() <= deadline_at:
+            if self._timer_at <= deadline_at:
                 return
             self._timer.cancel()
+        self._timer_at = deadline_at  # uvloop's handle for a time that has come does not say it
         self._timer = self._loop.call_at(deadline_at, self._on_timer, deadline_at)
 
     def _on_timer(self, set_for: float) -> None:
@@ -217,9 +207,16 @@ class Connection(asyncio.Protocol):
             self._fail(DeliveryFault("timeout", "no answer in time"))
 
     def _fail(self, fault: DeliveryFault) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(fault)
+        self._end(fault)
         self.abort()
+
+    def _end(self, fault: DeliveryFault | Stale) -> None:
+        """End the exchange without an answer; the fault tells how far it came."""
+        waiter, self._waiter = self._waiter, None
+        if isinstance(fault, DeliveryFault):
+            fault.address, fault.phases = self.address, self.phases()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(fault)
 
 
 def broken() -> DeliveryFault:

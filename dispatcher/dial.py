@@ -9,6 +9,8 @@ from ipaddress import ip_address
 
 from dispatcher.answer import Bounds
 from dispatcher.connection import Connection, broken
+from dispatcher.egress import Proxy
+from dispatcher.egress_tunnel import ProxyFault, open_tunnel
 from dispatcher.fault import Blocked, DeliveryFault, Phases
 from schema.address import EndpointUrl, classify
 
@@ -23,6 +25,7 @@ class Dialler:
     permits: Callable[[str], bool]  # asked about the address of every peer
     tls: ssl.SSLContext
     bounds: Bounds
+    proxy: Proxy | None = None  # what every connection goes through
 
     async def open(self, url: EndpointUrl, addresses: Sequence[str], until: float) -> Connection:
         """Try the addresses in turn; each may take its share of what time is left.
@@ -39,10 +42,11 @@ class Dialler:
                 async with asyncio.timeout_at(now + share_s):
                     return await self._open_one(url, address)
             except TimeoutError:
-                fault = DeliveryFault("timeout", "no connection before the deadline")
+                way = " through the egress proxy" if self.proxy else ""
+                fault = DeliveryFault("timeout", f"no connection{way} before the deadline")
                 fault.address = address
             except DeliveryFault as error:
-                if error.kind not in _TRY_NEXT:
+                if error.kind not in _TRY_NEXT or isinstance(error, ProxyFault):
                     raise
                 fault = error
         raise fault
@@ -66,6 +70,9 @@ class Dialler:
 
     async def _connect(self, connection: Connection, port: int) -> None:
         loop = asyncio.get_running_loop()
+        if self.proxy is not None:  # the peer is the proxy; it was handed a judged address
+            await open_tunnel(self.proxy, connection.address, port, lambda: connection)
+            return
         try:
             await loop.create_connection(lambda: connection, connection.address, port)
         except ConnectionRefusedError:

@@ -13,6 +13,7 @@ FaultKind = Literal[
     "blocked",  # the operator does not allow the address
     "connect_refused",  # nobody listens
     "connect",  # no way to the address
+    "proxy",  # the egress proxy failed; it says nothing about the endpoint
     "tls",  # the handshake failed; `detail` names the check
     "reset",  # the peer broke the connection
     "no_response",  # the peer closed it without a byte of an answer

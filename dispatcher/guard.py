@@ -9,8 +9,10 @@ until then the transport dials what was judged, never the name. Durations are se
 import asyncio
 import socket
 import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
@@ -30,14 +32,15 @@ MAX_NAMES = 10_000  # kept answers; the oldest go first
 FAULT_CACHE_S = 2.0  # a broken name is asked for no more often than this
 RESOLVE_TIMEOUT_S = 5.0
 RESOLVER_THREADS = 16  # getaddrinfo blocks; a thread is held for as long as the resolver waits
+APP_THREADS = RESOLVER_THREADS // 4  # that one app may hold: its slow names wait for each other
 _NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 
 class Resolve(Protocol):
     """Asks DNS for every A and AAAA of a root-anchored name ("example.com.")."""
 
-    async def __call__(self, name: str) -> Sequence[str]:
-        """Return the addresses, none if the name has none.
+    async def __call__(self, name: str, app_id: str) -> Sequence[str]:
+        """Return the addresses, none if the name has none; `app_id` is who it is asked for.
 
         Raises:
             OSError: DNS did not answer, or said that there is no such name.
@@ -45,20 +48,79 @@ class Resolve(Protocol):
         ...
 
 
+def system_look_up(name: str) -> Sequence[str]:
+    """Ask the operating system; blocks. The order is its preference (RFC 6724)."""
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
+
+
 class SystemResolver:
-    """The operating system's resolver, on threads of its own."""
+    """The operating system's resolver, on threads that apps share evenly.
 
-    def __init__(self) -> None:
+    A look-up cannot be called off, so what counts against an app is the thread, until it is free
+    again, whether or not anybody still waits for its answer. Belongs to one event loop.
+    """
+
+    def __init__(self, look_up: Callable[[str], Sequence[str]] = system_look_up) -> None:
+        """Ask by `look_up`, which may block."""
+        self._look_up = look_up
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
+        self._loop = asyncio.get_running_loop()
+        self._held: Counter[str] = Counter()  # threads by app
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
-    async def __call__(self, name: str) -> Sequence[str]:
-        """Return the addresses in the system's order of preference (RFC 6724)."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _getaddrinfo, name)
+    async def __call__(self, name: str, app_id: str) -> Sequence[str]:
+        """Return the addresses, once the app and the threads have room."""
+        await self._turn(app_id)
+        asked = self._threads.submit(self._look_up, name)
+        asked.add_done_callback(lambda _: self._free_soon(app_id))
+        return await asyncio.wrap_future(asked)
 
     def close(self) -> None:
         """Let the threads go; lookups under way are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _turn(self, app_id: str) -> None:
+        """Wait until the app may hold one thread more; it does from then on."""
+        turn = self._loop.create_future()
+        self._waiting.setdefault(app_id, deque()).append(turn)
+        self._grant()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._free(app_id)
+            raise
+
+    def _grant(self) -> None:
+        """Give what threads there are to the apps that wait, one each in turn."""
+        while any(self._grant_one(app_id) for app_id in list(self._waiting)):
+            pass
+
+    def _grant_one(self, app_id: str) -> bool:
+        turns = self._waiting[app_id]
+        while turns and turns[0].done():  # nobody waits for it any more
+            turns.popleft()
+        if not turns:
+            del self._waiting[app_id]
+            return False
+        if self._held[app_id] >= APP_THREADS or self._held.total() >= RESOLVER_THREADS:
+            return False
+        turns.popleft().set_result(None)
+        self._held[app_id] += 1
+        self._waiting.move_to_end(app_id)
+        return True
+
+    def _free_soon(self, app_id: str) -> None:
+        """Called in whichever thread; the loop may be over."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._free, app_id)
+
+    def _free(self, app_id: str) -> None:
+        self._held[app_id] -= 1
+        if not self._held[app_id]:
+            del self._held[app_id]
+        self._grant()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +156,8 @@ class Guard:
         self._cache_s = cache_s
         self._clock = clock
         self._known: dict[str, _Answer] = {}
-        self._asking: dict[str, asyncio.Future[_Answer | None]] = {}
+        # By app too: a name that is in line behind others of its app makes no other app wait.
+        self._asking: dict[tuple[str, str], asyncio.Future[_Answer | None]] = {}
 
     def cached(self, url: EndpointUrl) -> tuple[str, ...] | None:
         """Return what `addresses` would, if that is known without waiting."""
@@ -103,8 +166,12 @@ class Guard:
             return None
         return answer.addresses or None
 
-    async def addresses(self, url: EndpointUrl) -> tuple[str, ...]:
+    async def addresses(self, url: EndpointUrl, app_id: str) -> tuple[str, ...]:
         """Return one to eight addresses that this URL may be sent to, best first.
+
+        Args:
+            url: An endpoint's.
+            app_id: Whose endpoint it is; the threads that ask are shared by apps.
 
         Raises:
             Blocked: An address of the host is not allowed.
@@ -114,9 +181,9 @@ class Guard:
             answer = self._known.get(url.host)
             if answer is not None and answer.until > self._clock():
                 return answer.unwrap()
-            asking = self._asking.get(url.host)
+            asking = self._asking.get((app_id, url.host))
             if asking is None:
-                return (await self._ask(url)).unwrap()
+                return (await self._ask(url, app_id)).unwrap()
             await asyncio.wait((asking,))  # does not cancel it if we are cancelled
             shared = asking.result()
             if shared is not None:  # else whoever asked was cancelled, and we take over
@@ -126,22 +193,23 @@ class Guard:
         """Say whether a peer may be talked to; the transport asks about whom it reached."""
         return allowed(ip_address(address), self._policy)
 
-    async def _ask(self, url: EndpointUrl) -> _Answer:
-        """Find out about a host once for all who wait for it."""
-        asking = self._asking[url.host] = asyncio.get_running_loop().create_future()
+    async def _ask(self, url: EndpointUrl, app_id: str) -> _Answer:
+        """Find out about a host once for all of an app who wait for it."""
+        key = app_id, url.host
+        asking = self._asking[key] = asyncio.get_running_loop().create_future()
         answer = None
         try:
-            answer = await self._find_out(url)
+            answer = await self._find_out(url, app_id)
             self._keep(url.host, answer)
         finally:
-            del self._asking[url.host]
+            del self._asking[key]
             asking.set_result(answer)
         return answer
 
-    async def _find_out(self, url: EndpointUrl) -> _Answer:
+    async def _find_out(self, url: EndpointUrl, app_id: str) -> _Answer:
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-                found = await self._look_up(url)
+                found = await self._look_up(url, app_id)
         except (OSError, UnicodeError) as error:  # a TimeoutError is an OSError
             return self._answer(failed=_explain(error))
         if not found:
@@ -151,12 +219,12 @@ class Guard:
                 return self._answer(blocked=classify(ip))
         return self._answer(addresses=tuple(dict.fromkeys(found))[:MAX_ADDRESSES])
 
-    async def _look_up(self, url: EndpointUrl) -> Sequence[str]:
+    async def _look_up(self, url: EndpointUrl, app_id: str) -> Sequence[str]:
         if url.is_literal:
             return (url.host,)
         if is_localhost(url.host):
             return loopback_addresses(self._policy)
-        return await self._resolve(f"{url.host}.")
+        return await self._resolve(f"{url.host}.", app_id)
 
     def _answer(
         self,
@@ -174,11 +242,6 @@ class Guard:
         while len(self._known) >= MAX_NAMES:
             del self._known[next(iter(self._known))]
         self._known[host] = answer
-
-
-def _getaddrinfo(name: str) -> list[str]:
-    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
 
 
 def _explain(error: Exception) -> str:

@@ -35,6 +35,7 @@ from schema.store.shard import Claim
 HELPING: Final = 64  # events of one shard per round
 BATCH_BYTES: Final = 8 * 1_048_576  # of payload per statement, or one event
 PULLED_BYTES: Final = 64 * 1_048_576  # about what may wait for the statement, all shards together
+BREATH_MOST_S: Final = 0.05
 _API_TIMEOUT_S: Final = 5.0
 _PAUSE_S: Final = 0.5  # between tries while Postgres or NATS is away
 _LOOK_S: Final = 1.0  # how often sources are looked after when nothing comes
@@ -85,8 +86,9 @@ class Intake:
         config: DispatcherConfig,
         metrics: Metrics,
         sync: Callable[[], Awaitable[None]],
-        on_taken: Callable[[Sequence[Taken]], None],
+        on_taken: Callable[[Sequence[Taken]], int],
         on_repeated: Callable[[Sequence[Taken]], None],
+        settled_per_s: Callable[[], float],
     ) -> None:
         """Own no shard yet.
 
@@ -98,8 +100,10 @@ class Intake:
             config: Limits.
             metrics: What is counted.
             sync: Brings every change of configuration that was committed by now.
-            on_taken: Told of the messages of each batch once they are stored.
+            on_taken: Told of the messages of each batch once they are stored; tells how many
+                deliveries had no room in memory.
             on_repeated: Told of those that had been stored before, or had a known event id.
+            settled_per_s: How fast deliveries are settled of late.
         """
         self._pool = pool
         self._bus = bus
@@ -110,6 +114,8 @@ class Intake:
         self._sync = sync
         self._on_taken = on_taken
         self._on_repeated = on_repeated
+        self._settled_per_s = settled_per_s
+        self._spilled = 0  # deliveries of the last batch
         self._sources: dict[int, Source] = {}
         self._by_consumer: dict[str, Source] = {}
         self._inbox = bus.new_inbox()
@@ -253,7 +259,17 @@ class Intake:
                     await self._take(batch)
                 else:
                     self._some.clear()
-            await asyncio.sleep(0)  # deliveries go between batches
+            await asyncio.sleep(self._breath_s())  # deliveries go between batches
+            self._spilled = 0
+
+    def _breath_s(self) -> float:
+        """Say how long to leave the process to the senders.
+
+        What had no room in memory has to be read back: when as much will be sent soon, waiting
+        for it costs less. Where sending stands still, as at an endpoint that hangs, nobody waits.
+        """
+        wait_s = self._spilled / max(self._settled_per_s(), 1.0)
+        return wait_s if wait_s <= BREATH_MOST_S else 0.0
 
     def _gather(self) -> list[tuple[Source, Event]]:
         """Take helpings from all sources in turn, until a batch is full or nothing is left."""
@@ -381,7 +397,7 @@ class Intake:
         self._metrics.taken.labels("stored").inc(len(stored))
         self._metrics.taken.labels("repeated").inc(len(repeated))
         self._metrics.taken.labels("rejected").inc(len(reads) - len(messages))
-        self._on_taken(stored)
+        self._spilled += self._on_taken(stored)
         for shard in {t.tenant.shard for t in stored if t.targets} - self._sources.keys():
             with suppress(nats.errors.Error):  # they look for themselves within a second
                 await self._bus.publish(f"{WAKE_ROOT}.{shard}")

@@ -69,7 +69,13 @@ class Metrics:
         self.in_flight = gauge("hookline_in_flight", "Attempts under way.")
         self.held = gauge("hookline_held_bytes", "Payload bytes in lanes.")
         self.lanes = gauge("hookline_lanes", "Lanes in memory.")
+        self.failing = gauge("hookline_lanes_failing", "Lanes of endpoints that are only probed.")
         self.shards = gauge("hookline_shards_owned", "Shards owned.")
+
+    def began(self, firsts_s: Sequence[float], retries_s: Sequence[float]) -> None:
+        """Note how long after their due times attempts began: first ones, and retries."""
+        observe_all(self.first_attempt, firsts_s)
+        observe_all(self.lateness, retries_s)
 
     def settled(self, settlements: Sequence[Settlement], *, refused: int) -> None:
         """Count a batch that was written."""

@@ -3,8 +3,8 @@
 The last `rate` sends are remembered; the next may go one window after the oldest of them has left.
 So a burst of a second's worth may go at once, and no window of a second, wherever it starts, holds
 more than the rate. A request leaves later than it is picked (a connection may have to be opened
-first), and what counts is when it left: before, it blocks its slot. Times are seconds of the loop's
-clock.
+first), and what counts is when it left: before, it blocks its slot, whose time nobody knows. Times
+are seconds of the loop's clock.
 """
 
 from collections import deque
@@ -12,8 +12,6 @@ from typing import Final
 
 # A receiver sees sends a little closer together than we made them; 18 ms is 1.8 % of the rate.
 WINDOW_S: Final = 1.018
-LOOK_S: Final = 0.02  # how soon to ask again while the oldest send has not left yet ...
-LOOK_PART: Final = 0.25  # ... or after this part of the time that it has taken
 NOT_YET: Final = float("inf")
 
 
@@ -54,12 +52,9 @@ class Pace:
         former.over()
         self._sends: deque[Send] = deque([former] * rate, maxlen=rate)
 
-    def slot(self, now: float) -> float:
-        """Tell when the next send may go, or when to ask again."""
-        oldest = self._sends[0]
-        if oldest.left_at == NOT_YET:
-            return now + max(LOOK_S, (now - oldest.picked_at) * LOOK_PART)
-        return oldest.left_at + WINDOW_S
+    def slot(self) -> float:
+        """Tell when the next send may go; NOT_YET while the oldest has not left."""
+        return self._sends[0].left_at + WINDOW_S
 
     def take(self, send: Send) -> None:
         """Remember a send."""

@@ -54,11 +54,14 @@ class Pool:
         if not connection.is_open:
             return
         limits, now = self._limits, monotonic()
-        waiting = self._waiting.setdefault(connection.origin, [])
-        connection.fit_until = min(now + limits.idle_s, connection.opened_at + limits.max_age_s)
-        if now >= connection.fit_until or len(waiting) >= limits.per_origin:
+        waiting = self._waiting.get(connection.origin)
+        if waiting is None:
+            waiting = self._waiting[connection.origin] = []
+        dies_at = connection.opened_at + limits.max_age_s
+        if now >= dies_at or len(waiting) >= limits.per_origin:
             connection.abort()
             return
+        connection.fit_until = min(now + limits.idle_s, dies_at)
         waiting.append(connection)
         self._count += 1
         if self._count > limits.total:

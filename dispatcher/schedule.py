@@ -2,9 +2,9 @@
 
 Each turn an app may spend a quantum; a delivery costs one unit and one more per 64 KiB of payload,
 so an app with large messages gets no more of the process than one with small ones. An app or lane
-that may not send now (a cap, a rate, a Retry-After) leaves the ring and costs nothing: the end of
-one of its attempts, or a timer for its exact slot, brings it back. Times are seconds of the loop's
-clock.
+that may not send now (a cap, a rate, a Retry-After, its health) leaves the ring and costs nothing:
+the end of one of its attempts, or a timer for its exact slot, brings it back. Times are seconds of
+the loop's clock.
 """
 
 import heapq
@@ -14,7 +14,7 @@ from itertools import count
 from typing import Final
 
 from dispatcher.lane import UNIT_BYTES, AppQueue, Lane, Owed
-from dispatcher.pace import Send
+from dispatcher.pace import NOT_YET, Send
 
 QUANTUM: Final = 4  # units per turn
 
@@ -68,6 +68,19 @@ class Schedule:
         if lane.app.ready:
             self._join(lane.app)
 
+    def left(self, owed: Owed, at: float) -> bool:
+        """Note when a request has left; tell whether somebody of its app waited for that."""
+        if owed.send is not None:
+            owed.send.left(at)
+        lane, app = owed.lane, owed.lane.app
+        stalled = lane.stalled or app.stalled
+        if stalled:
+            lane.stalled = app.stalled = False
+            self.ready(lane)
+            if app.ready:
+                self._join(app)
+        return stalled
+
     def due(self, now: float) -> None:
         """Bring back whose time has come."""
         while self._timers and self._timers[0][0] <= now:
@@ -83,8 +96,9 @@ class Schedule:
         return self._timers[0][0] if self._timers else None
 
     def wait(self, waiter: Lane | AppQueue, until: float) -> None:
-        """Bring a lane or an app back at a time."""
-        if waiter.wakes_at == until:
+        """Bring a lane or an app back at a time, or when the send that its rate waits for left."""
+        waiter.stalled = until == NOT_YET
+        if waiter.stalled or waiter.wakes_at == until:
             return
         waiter.wakes_at = until
         heapq.heappush(self._timers, (until, next(self._order), waiter))
@@ -107,7 +121,7 @@ class Schedule:
         while app.ready:
             if app.in_flight >= self._app_in_flight:
                 return None
-            slot = app.pace.slot(now) if app.pace is not None else now
+            slot = app.pace.slot() if app.pace is not None else now
             if slot > now and not _doomed_first(app):
                 self.wait(app, slot)
                 return None
@@ -125,9 +139,14 @@ class Schedule:
             return False
         if lane.doomed is not None:
             return True
-        if lane.in_flight >= lane.most_in_flight:
+        health = lane.health
+        if lane.in_flight >= health.cap or (lane.ordered and _unsettled(lane)):
             return False
-        until = max(lane.hold_until, lane.pace.slot(now) if lane.pace is not None else 0.0)
+        until = lane.hold_until
+        if health.probe_at > until and not lane.urgent:
+            until = health.probe_at
+        if lane.pace is not None:
+            until = max(until, lane.pace.slot())
         if until > now:
             self.wait(lane, until)
             return False
@@ -137,16 +156,23 @@ class Schedule:
         owed = lane.pop()
         owed.reason = lane.doomed or owed.reason
         if owed.reason is None:
-            owed.send = Send(now)
-            for pace in (lane.pace, app.pace):
-                if pace is not None:
-                    pace.take(owed.send)
+            owed.probe = lane.health.failing
+            if lane.pace is not None or app.pace is not None:
+                owed.send = Send(now)
+                for pace in (lane.pace, app.pace):
+                    if pace is not None:
+                        pace.take(owed.send)
         self.in_flight += 1
         lane.in_flight += 1
         app.in_flight += 1
         app.ready.rotate(-1)
-        app.deficit -= 1 + len(owed.payload or b"") // UNIT_BYTES
+        app.deficit -= 1 + owed.size // UNIT_BYTES
         return owed
+
+
+def _unsettled(lane: Lane) -> bool:
+    """Tell whether something of a lane was begun and is not settled yet."""
+    return len(lane.held) > lane.waiting
 
 
 def _doomed_first(app: AppQueue) -> bool:

@@ -1,7 +1,9 @@
-"""Sends what the schedule picks: attempt, decide, hand to settling. One task per attempt.
+"""Sends what the schedule picks: attempt, decide, hand to settling.
 
-What was picked is begun until it is settled; `begun` counts that by shard, so that a shard is only
-given back when nothing of it is under way. Times are seconds of the loop's clock.
+There are as many workers, a task each, as there ever were attempts at a time; one that is done
+takes the next delivery by itself, or rests. What was picked is begun until it is settled; `begun`
+counts that by shard, so that a shard is only given back when nothing of it is under way. Times are
+seconds of the loop's clock.
 """
 
 import asyncio
@@ -15,16 +17,16 @@ from typing import Final
 
 from dispatcher.attempt import Attempter
 from dispatcher.config import DispatcherConfig
-from dispatcher.lane import Lanes, Owed
+from dispatcher.lane import Lane, Owed
+from dispatcher.lanes import HANDFUL, Lanes
 from dispatcher.match import Target
 from dispatcher.metrics import Metrics
+from dispatcher.record import DELIVERED, decided, given_up
 from dispatcher.refill import Refill
 from dispatcher.schedule import Schedule
 from dispatcher.settle import Settled, Settler
-from dispatcher.verdict import decide, struggles
-from schema import ids
-from schema.delivery import Delivered, Outcome, Park, Reason, Retry, State, Trigger, Verdict
-from schema.store.settle import AttemptRow, Settlement
+from dispatcher.verdict import decide, speaks_of_endpoint, struggles
+from schema.delivery import Outcome, Verdict
 
 UNSETTLED_MOST: Final = 4096  # attempts that are not written yet; beyond, nothing is sent
 HOLD_MOST_S: Final = 60.0  # how long a Retry-After of one answer holds the whole endpoint
@@ -74,10 +76,15 @@ class Sender:
         self._sure_until = sure_until
         self.begun: Counter[int] = Counter()
         self._loop = asyncio.get_running_loop()
-        self._under_way: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
+        self._resting: list[asyncio.Future[Owed]] = []  # workers that have nothing to do
+        self._still = asyncio.Event()  # nothing is under way
+        self._still.set()
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._late_firsts: list[float] = []  # since the last batch that was settled
+        self._late_retries: list[float] = []
 
     async def run(self) -> None:
         """Send whatever may go, for ever. When cancelled, attempts under way are given up."""
@@ -96,8 +103,7 @@ class Sender:
         """Wait for what is under way to end and be written, for so long at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._under_way:
-                    await asyncio.wait(self._under_way)
+                await self._still.wait()
                 await self._settler.drained()
 
     def pump_soon(self) -> None:
@@ -108,25 +114,64 @@ class Sender:
 
     def _pump(self) -> None:
         self._pumping = False
-        group, now = self._group, self._loop.time()
-        if group is None or now > self._sure_until():
-            return
-        self._schedule.due(now)
-        while self._settler.waiting < UNSETTLED_MOST:
-            owed = self._schedule.pick(now)
-            if owed is None:
-                break
-            self.begun[owed.lane.shard] += 1
-            task = group.create_task(self._deliver(owed))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
-            self._refill.drained(owed.lane)
-        self._arm(self._schedule.next_timer())
+        self._schedule.due(self._loop.time())
+        while (owed := self._next()) is not None:
+            self._begin(owed)
+        self._arm()
 
-    def _arm(self, at: float | None) -> None:
+    def _next(self) -> Owed | None:
+        """Take the next delivery that may go now, if anything may be begun at all."""
+        now = self._loop.time()
+        if self._group is None or self._settler.waiting >= UNSETTLED_MOST:
+            return None
+        if now > self._sure_until():
+            return None
+        owed = self._schedule.pick(now)
+        if owed is not None:
+            lane = owed.lane
+            self.begun[lane.shard] += 1
+            if lane.look_at <= now:
+                self._refill.drained(lane)
+        return owed
+
+    def _begin(self, owed: Owed) -> None:
+        """Hand a delivery to a worker that rests, or to a new one."""
+        self._still.clear()
+        if self._resting:
+            self._resting.pop().set_result(owed)
+        elif self._group is not None:
+            self._group.create_task(self._work(owed))
+
+    async def _work(self, owed: Owed) -> None:
+        """Deliver one after the other, for ever."""
+        while True:
+            await self._deliver(owed)
+            following = self._next()
+            if following is None:
+                if not self._schedule.in_flight:
+                    self._still.set()
+                following = await self._rest()
+            owed = following
+
+    async def _rest(self) -> Owed:
+        self._arm()  # what could not be picked may have to wait for its time
+        resting: asyncio.Future[Owed] = self._loop.create_future()
+        self._resting.append(resting)
+        return await resting
+
+    def _arm(self) -> None:
+        """See to it that we pump when the next timer of the schedule has run out."""
+        at = self._schedule.next_timer()
+        if at is None or (self._timer is not None and self._timer_at <= at):
+            return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if at is None else self._loop.call_at(at, self._pump)
+        self._timer_at = at  # uvloop's handle for a time that has come does not say it
+        self._timer = self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._pump()
 
     async def _deliver(self, owed: Owed) -> None:
         """Make an attempt, or none if the delivery is to be given up as it is."""
@@ -134,54 +179,75 @@ class Sender:
         started_at, outcome = self._clock(), None
         try:
             if owed.reason is None and target is not None and owed.payload is not None:
-                self._observe_start(owed, started_at)
+                late_s = max((started_at - owed.due_at).total_seconds(), 0.0)
+                (self._late_retries if owed.attempts else self._late_firsts).append(late_s)
                 outcome = await self._attempter.attempt(
                     target,
                     owed.message_id,
                     owed.payload,
                     owed.content_type,
-                    on_sending=lambda: self._left(owed),
+                    on_sending=None if owed.send is None else self._noting(owed),
                 )
+            else:
+                await asyncio.sleep(0)  # there may be many, and nothing else is waited for
         finally:
             self._schedule.landed(owed)
-            self.pump_soon()
         if outcome is None or target is None:
-            settlement = _given_up(owed)
+            settlement = given_up(owed)
         else:
-            self._adapt(owed, outcome)
-            settlement = self._decided(owed, target, outcome, started_at)
+            succeeded = outcome.succeeded
+            self._adapt(owed, outcome, succeeded=succeeded)
+            verdict = DELIVERED if succeeded else self._decide(owed, target, outcome)
+            settlement = decided(owed, target, outcome, started_at, verdict)
         self._settler.add(Settled(owed=owed, settlement=settlement))
 
-    def _left(self, owed: Owed) -> None:
-        """Note when a request leaves, if that counts.
+    def _noting(self, owed: Owed) -> Callable[[], None]:
+        """Note when a request leaves, as it counts for a rate.
 
         What is written goes out at the end of a turn of the loop, whose clock stands still
         meanwhile: the time is read in the next turn, from the clock that the loop's is taken from.
         """
-        send = owed.send
-        if send is not None and (owed.lane.pace is not None or owed.lane.app.pace is not None):
-            self._loop.call_soon(lambda: send.left(monotonic()))
 
-    def _observe_start(self, owed: Owed, started_at: datetime) -> None:
-        late_s = max((started_at - owed.due_at).total_seconds(), 0.0)
-        histogram = self._metrics.lateness if owed.attempts else self._metrics.first_attempt
-        histogram.observe(late_s)
+        def note() -> None:
+            self._loop.call_soon(self._left, owed)
 
-    def _adapt(self, owed: Owed, outcome: Outcome) -> None:
-        """Let more or fewer go to the endpoint at the same time."""
+        return note
+
+    def _left(self, owed: Owed) -> None:
+        if self._schedule.left(owed, monotonic()):
+            self.pump_soon()
+
+    def _adapt(self, owed: Owed, outcome: Outcome, *, succeeded: bool) -> None:
+        """Let more or fewer go to the endpoint at the same time, or only probes."""
         lane = owed.lane
-        if outcome.succeeded:
-            lane.succeeded(self._config.endpoint_in_flight)
-        elif struggles(outcome):
-            lane.struggled()
+        if succeeded:
+            if lane.health.failing:
+                self._lanes.failing.discard(lane)
+            lane.health.succeeded()
+            return
+        if struggles(outcome):
+            lane.health.struggled()
             if outcome.retry_after_s:
                 hold_s = min(outcome.retry_after_s, HOLD_MOST_S)
                 lane.hold_until = max(lane.hold_until, self._loop.time() + hold_s)
+        if speaks_of_endpoint(outcome):
+            self._failed(lane, probe=owed.probe)
+        else:
+            self._lanes.failing.discard(lane)
+            lane.health.answered()
 
-    def _decided(
-        self, owed: Owed, target: Target, outcome: Outcome, started_at: datetime
-    ) -> Settlement:
-        verdict = decide(
+    def _failed(self, lane: Lane, *, probe: bool) -> None:
+        """Count a failure; of what waits for an endpoint that fails now a handful is kept."""
+        now = self._loop.time()
+        lane.health.failed(probe=probe, now=now, dice=self._dice())
+        if not lane.health.failing or lane in self._lanes.failing:
+            return
+        self._lanes.failing.add(lane)
+        if self._lanes.spill(lane, keep=HANDFUL):
+            self._refill.look(lane, now)
+
+    def _decide(self, owed: Owed, target: Target, outcome: Outcome) -> Verdict:
+        return decide(
             outcome,
             policy=target.retry_policy,
             failures=owed.failures,
@@ -189,71 +255,39 @@ class Sender:
             dice=self._dice(),
             jitter=self._config.retry_jitter,
         )
-        word, state, reason, due_at = _stands(verdict, was_delivered=owed.was_delivered)
-        return Settlement(
-            app_id=owed.lane.app_id,
-            message_id=owed.message_id,
-            endpoint_id=owed.lane.endpoint_id,
-            state=state,
-            attempts=owed.attempts + 1,
-            failures=owed.failures + (not outcome.succeeded),
-            run=owed.run,
-            due_at=due_at,
-            reason=reason,
-            disable=str(reason) if isinstance(verdict, Park) and verdict.disable else None,
-            attempt=AttemptRow(
-                id=ids.new_id(ids.ATTEMPT, started_at),
-                event_type=owed.event_type,
-                trigger=Trigger.MANUAL if owed.manual else Trigger.SCHEDULED,
-                verdict=word,
-                url=target.url_text,
-                started_at=started_at,
-                outcome=outcome,
-            ),
-        )
 
     def settled(self, batch: Sequence[Settled]) -> None:
         """Take note of what was written."""
+        now = self._loop.time()
         for one in batch:
-            owed = one.owed
+            owed, due_at = one.owed, one.settlement.due_at
             lane = owed.lane
             self.begun[lane.shard] -= 1
             self._lanes.let_go(owed)
-            due_at = one.settlement.due_at
-            if self._lanes.get(lane.app_id, lane.endpoint_id) is lane:
-                if due_at is not None:
-                    self._refill.look_when_due(lane, due_at)
-                self._refill.drained(lane)
+            if due_at is not None or lane.ordered or lane.look_at <= now:
+                self._go_on(lane, owed, due_at)
+        self.observe()
+        self.pump_soon()
+
+    def _go_on(self, lane: Lane, owed: Owed, due_at: datetime | None) -> None:
+        """See to what comes next of a lane of which something is settled."""
+        if self._lanes.get(lane.app_id, lane.endpoint_id) is not lane:
+            return
+        if due_at is not None:
+            if lane.ordered and owed.placed:  # it blocks what waits behind it
+                self._lanes.spill(lane, keep=0)
+                lane.blocked = True
+            self._refill.look_when_due(lane, due_at)
+        self._refill.drained(lane)
+        if lane.ordered:
+            self._schedule.ready(lane)
+
+    def observe(self) -> None:
+        """Tell the metrics how things stand."""
+        self._metrics.began(self._late_firsts, self._late_retries)
+        self._late_firsts.clear()
+        self._late_retries.clear()
         self._metrics.in_flight.set(self._schedule.in_flight)
         self._metrics.held.set(self._lanes.bytes)
         self._metrics.lanes.set(len(self._lanes))
-        self.pump_soon()
-
-
-def _stands(
-    verdict: Verdict, *, was_delivered: bool
-) -> tuple[str, State, Reason | None, datetime | None]:
-    """Say what a verdict is called in the log, and where its delivery stands from now on.
-
-    What had been delivered before and was sent again by hand stays delivered, whatever came of it.
-    """
-    if isinstance(verdict, Delivered):
-        return "delivered", State.DELIVERED, None, None
-    if was_delivered:
-        return "failed", State.DELIVERED, None, None
-    if isinstance(verdict, Retry):
-        return "retry", State.RETRYING, None, verdict.due_at
-    return "park", State.DEAD, verdict.reason, None
-
-
-def _given_up(owed: Owed) -> Settlement:
-    return Settlement(
-        app_id=owed.lane.app_id,
-        message_id=owed.message_id,
-        endpoint_id=owed.lane.endpoint_id,
-        state=State.DELIVERED if owed.was_delivered else State.DEAD,
-        attempts=owed.attempts,
-        failures=owed.failures,
-        run=owed.run,
-        reason=None if owed.was_delivered else owed.reason or Reason.ENDPOINT_DELETED,
-    )
+        self._metrics.failing.set(len(self._lanes.failing))

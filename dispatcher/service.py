@@ -13,7 +13,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-import httpx
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -21,8 +20,10 @@ from dispatcher.attempt import Attempter
 from dispatcher.config import DispatcherConfig
 from dispatcher.connection import tls_context
 from dispatcher.guard import Guard, SystemResolver
+from dispatcher.health import HealthLimits
 from dispatcher.intake import Intake, Taken
-from dispatcher.lane import Lane, Lanes, Owed
+from dispatcher.lane import Lane, Owed
+from dispatcher.lanes import Lanes
 from dispatcher.match import Directory, Tenant
 from dispatcher.metrics import Metrics
 from dispatcher.pool import PoolLimits
@@ -34,7 +35,7 @@ from dispatcher.shards import HANDED_OVER, Shards
 from dispatcher.transport import Transport
 from dispatcher.upkeep import Upkeep
 from schema.errors import Unavailable
-from schema.event import WAKE_ROOT
+from schema.event import WAKE_ROOT, Draft
 from schema.store import lane as lane_store
 from schema.store.changes import Changes
 from schema.store.link import Pool
@@ -87,7 +88,13 @@ class Dispatcher:
         self._lanes = Lanes(
             depth=config.lane_depth,
             held_bytes=config.held_bytes,
-            most_in_flight=config.endpoint_in_flight,
+            health=HealthLimits(
+                most_in_flight=config.endpoint_in_flight,
+                failing_after=config.failing_after,
+                gap_s=config.probe_gap_s,
+                gap_most_s=config.probe_gap_most_s,
+                jitter=config.retry_jitter,
+            ),
         )
         self._schedule = Schedule(
             process_in_flight=config.process_in_flight, app_in_flight=config.app_in_flight
@@ -114,10 +121,11 @@ class Dispatcher:
             on_settled=lambda batch: self._sender.settled(batch),  # noqa: PLW0108 made below
         )
         guard = Guard(config.address_policy, SystemResolver())
-        self._transport: httpx.AsyncBaseTransport = Transport(
+        self._transport = Transport(
             permits=guard.permits,
             tls=tls_context(),
             limits=PoolLimits(per_origin=config.app_in_flight),
+            proxy=config.egress_proxy,
         )
         self._sender = Sender(
             attempter=Attempter(
@@ -148,6 +156,7 @@ class Dispatcher:
             sync=self._changes.sync,
             on_taken=self._taken,
             on_repeated=self._repeated,
+            settled_per_s=lambda: self._settler.per_s,
         )
         self._upkeep = Upkeep(pool=pool, clock=clock, retention_days=config.retention_days)
         self._stale: set[str] = set()
@@ -218,12 +227,21 @@ class Dispatcher:
         """Find out which endpoints of shards are owed something, and when."""
         for shard in shards:
             async with self._pool.acquire() as link:
-                rows = await lane_store.survey(link, shard)
-            known = await self._know({app_id for app_id, _, _ in rows})
-            for app_id, endpoint_id, due_at in rows:
+                rows = [(*row, False) for row in await lane_store.survey(link, shard)]
+                rows += [(*row, True) for row in await lane_store.survey_in_order(link, shard)]
+            known = await self._know({app_id for app_id, *_ in rows})
+            for app_id, endpoint_id, due_at, placed in rows:
                 if self._lanes.owns(shard):
                     lane = self._lane(known.get(app_id), shard, app_id, endpoint_id)
-                    self._refill.look_when_due(lane, due_at)
+                    self._found(lane, due_at, placed=placed)
+
+    def _found(self, lane: Lane, due_at: datetime, *, placed: bool) -> None:
+        """Note that a lane is owed something, and when; order counts only if it is asked for."""
+        lane.placed = lane.placed or placed
+        if placed and not lane.ordered:
+            self._refill.look(lane, self._loop.time())
+        else:
+            self._refill.look_when_due(lane, due_at)
 
     async def _know(self, app_ids: AbstractSet[str]) -> dict[str, Tenant]:
         """Give the apps that exist."""
@@ -242,31 +260,47 @@ class Dispatcher:
 
     # Work comes in.
 
-    def _taken(self, messages: Sequence[Taken]) -> None:
-        """Put new deliveries of our shards into their lanes; what has no room is read back."""
+    def _taken(self, messages: Sequence[Taken]) -> int:
+        """Put new deliveries of our shards into their lanes; what has no room is read back.
+
+        Tells of how many that goes and would be sent soon.
+        """
+        now, spilled = self._loop.time(), 0
         for taken in messages:
             shard, draft = taken.tenant.shard, taken.draft
             if not self._lanes.owns(shard):
                 continue
             # Newer than what the lanes were pointed at, if a change was heard of meanwhile.
-            tenant = self._directory.tenant(taken.tenant.id) or taken.tenant
+            known = self._directory.tenant(taken.tenant.id)
+            tenant = known or taken.tenant
             for target in taken.targets:
-                lane = self._lane(tenant, shard, tenant.id, target.id)
+                lane = self._lanes.get(tenant.id, target.id)
+                if lane is None or known is None:
+                    lane = self._lane(tenant, shard, tenant.id, target.id)
                 if lane.target is not tenant.targets.get(target.id):
-                    self._lanes.retarget(lane, tenant, now=self._loop.time())
-                owed = Owed(
-                    lane=lane,
-                    message_id=draft.message_id,
-                    event_type=draft.event_type,
-                    payload=draft.body,
-                    content_type=draft.content_type,
-                    due_at=draft.at,
-                )
-                if self._lanes.offer(lane, owed):
-                    self._schedule.ready(lane)
-                elif owed.message_id not in lane.held:
-                    self._refill.look(lane, self._loop.time())
+                    self._aim(lane, tenant)
+                spilled += self._queue(lane, draft, now, placed=target.ordered)
         self._sender.pump_soon()
+        return spilled
+
+    def _queue(self, lane: Lane, draft: Draft, now: float, *, placed: bool) -> bool:
+        """Queue a delivery; tell whether it had no room where it would be sent soon."""
+        lane.placed = lane.placed or placed
+        owed = Owed(
+            lane=lane,
+            message_id=draft.message_id,
+            event_type=draft.event_type,
+            payload=draft.body,
+            content_type=draft.content_type,
+            due_at=draft.at,
+            placed=placed,
+        )
+        if self._lanes.offer(lane, owed):
+            self._schedule.ready(lane)
+            return False
+        if owed.message_id not in lane.held and not (lane.blocked and placed):
+            self._refill.look(lane, now)
+        return not (lane.paused or lane.blocked or lane.health.failing)
 
     def _repeated(self, messages: Sequence[Taken]) -> None:
         """Look for what was stored by a statement of ours whose answer got lost."""
@@ -306,7 +340,7 @@ class Dispatcher:
         for shard, app_id, endpoint_id in wakes:
             if self._lanes.owns(shard):
                 lane = self._lane(known.get(app_id), shard, app_id, endpoint_id)
-                self._refill.look(lane, self._loop.time())
+                self._refill.look_by_hand(lane)
 
     # Configuration changes.
 
@@ -333,15 +367,18 @@ class Dispatcher:
         except BaseException:
             self._stale |= stale
             raise
-        now = self._loop.time()
         for app_id in apps:
-            tenant = tenants.get(app_id)
             for lane in self._lanes.of_app(app_id):
-                self._lanes.retarget(lane, tenant, now=now)
-                self._schedule.ready(lane)
-                self._refill.look(lane, now)
-                self._refill.drained(lane)
+                self._aim(lane, tenants.get(app_id))
         self._sender.pump_soon()
+
+    def _aim(self, lane: Lane, tenant: Tenant | None) -> None:
+        """Point a lane at what its endpoint is now."""
+        now = self._loop.time()
+        self._lanes.retarget(lane, tenant, now=now)
+        self._schedule.ready(lane)
+        self._refill.look(lane, now)
+        self._refill.drained(lane)
 
     async def _tick(self) -> None:
         """Do what is due now and then."""
@@ -350,6 +387,7 @@ class Dispatcher:
             await asyncio.sleep(LOOK_S)
             now = self._loop.time()
             self._drop_expired_secrets()
+            self._sender.observe()
             self._sender.pump_soon()
             if now - swept_at >= SWEEP_S:
                 swept_at = now

@@ -24,6 +24,8 @@ from schema.store.pool import REFUSALS, reachable
 
 _log = logging.getLogger(__name__)
 _PAUSE_S = 0.5  # between tries while Postgres is away
+_NEWEST = 0.3  # how much the newest batch counts for the pace
+_SHORTEST_S = 0.001
 
 
 class Settled(NamedTuple):
@@ -63,6 +65,8 @@ class Settler:
         self._epochs = epochs
         self._on_settled = on_settled
         self._waiting: list[Settled] = []
+        self._wrote_at = 0.0
+        self.per_s = 0.0  # settlements, of late
         self._some = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -93,8 +97,14 @@ class Settler:
             if not self._waiting:
                 self._some.clear()
             await self._write(batch)
+            self._note_pace(len(batch))
             if not self._waiting:
                 self._idle.set()
+
+    def _note_pace(self, number: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self.per_s += (number / max(now - self._wrote_at, _SHORTEST_S) - self.per_s) * _NEWEST
+        self._wrote_at = now
 
     async def _write(self, batch: list[Settled]) -> None:
         """Write a batch, however long Postgres takes.

@@ -1,37 +1,25 @@
-"""Sends one request to a checked address and reads its answer: httpx's transport, made for this.
+"""Sends one request to a checked address and reads its answer.
 
 HTTP/1.1 on asyncio protocols and httptools, because httpx's own costs fifty times the CPU.
 Never resolves, never follows, never decodes, keeps no cookies, obeys no header of an answer; one
-deadline spans connecting, TLS, sending and reading. A request says in `extensions` what is to be
-done:
-
-    url: EndpointUrl              where to
-    addresses: tuple[str, ...]    what may be dialled, as the guard gave it
-    deadline_s: float             for everything, from now
-    head: bytes                   optional: what `request_head` made for this endpoint, kept
-    dns_s: float                  optional: what resolving took; handed through to the phases
-    on_sending: Callable          optional: called when an open connection is given the request
-
-`Host`, `Accept-Encoding` and `Content-Length` are the transport's to write. With `head`,
-`request.headers` are only those that differ from attempt to attempt.
-
-The answer's `extensions` hold `phases`, `address`, `reused`, `tls` (a version or None), `truncated`
-and `body`: the bytes as they came. Read those, not `aread()`, which would decode them.
+deadline spans connecting, TLS, sending and reading. `post` is what the dispatcher calls;
+`handle_async_request` is the same for whoever has an `httpx.Request`.
 """
 
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import httpx
 
 from dispatcher.answer import Answer, Bounds
 from dispatcher.connection import Connection, Stale
 from dispatcher.dial import Dialler
+from dispatcher.egress import Proxy
 from dispatcher.fault import DeliveryFault
 from dispatcher.pool import Pool, PoolLimits
+from dispatcher.post import Post, Reply
 from schema.address import EndpointUrl
 
 # The transport's own, whatever the request says: they decide where a request goes, where it ends
@@ -47,7 +35,7 @@ _HEADER_LINES = re.compile(
 def request_head(
     url: EndpointUrl, headers: Iterable[tuple[bytes, bytes]], method: str = "POST"
 ) -> bytes:
-    """Write a request line and the headers that stay the same, for `extensions["head"]`.
+    """Write a request line and the headers that stay the same, for `Post.head`.
 
     Raises:
         httpx.LocalProtocolError: A header cannot be sent as it is.
@@ -58,8 +46,23 @@ def request_head(
         method.encode("ascii"),
         url.target,
         url.authority,
-        _header_lines(headers),
+        header_lines(headers),
     )
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write headers as they go over the wire, less those that are the transport's to write.
+
+    Raises:
+        httpx.LocalProtocolError: One of them cannot be sent as it is.
+    """
+    lines = [
+        b"%b: %b\r\n" % (name, value) for name, value in headers if name.lower() not in _OWN_HEADERS
+    ]
+    block = b"".join(lines)
+    if block.count(b"\n") != len(lines) or not _HEADER_LINES.fullmatch(block):
+        raise httpx.LocalProtocolError("a header has a name or a value that cannot be sent")
+    return block
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -72,9 +75,13 @@ class Transport(httpx.AsyncBaseTransport):
         tls: ssl.SSLContext,
         bounds: Bounds | None = None,
         limits: PoolLimits | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
-        """Take what judges peers (`Guard.permits`) and what verifies them (`tls_context`)."""
-        self._dialler = Dialler(permits=permits, tls=tls, bounds=bounds or Bounds())
+        """Take what judges peers (`Guard.permits`) and what verifies them (`tls_context`).
+
+        With a `proxy`, every connection is a tunnel through it to the judged address.
+        """
+        self._dialler = Dialler(permits=permits, tls=tls, bounds=bounds or Bounds(), proxy=proxy)
         self._pool = Pool(limits or PoolLimits())
         self._open: set[Connection] = set()
         self._is_closed = False
@@ -82,39 +89,73 @@ class Transport(httpx.AsyncBaseTransport):
     def __repr__(self) -> str:
         return f"<Transport [{len(self._open)} open, {len(self._pool)} idle]>"
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request` and return the answer.
+    async def post(self, post: Post) -> Reply:
+        """Send a request and return the answer.
 
         It may arrive twice: a kept connection that dies before a byte of the answer is
         indistinguishable from one that was closed in time, and the request is sent once more.
 
         Raises:
             DeliveryFault: There is no answer.
-            httpx.LocalProtocolError: The request cannot be sent as it is.
         """
-        order = request.extensions
-        url: EndpointUrl = order["url"]
-        addresses: tuple[str, ...] = order["addresses"]
-        deadline_at = asyncio.get_running_loop().time() + order["deadline_s"]
-        stream = request.stream
-        body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else await request.aread()
-        wire = _head(request, url, body), body
+        url, body = post.url, post.body
+        deadline_at = asyncio.get_running_loop().time() + post.deadline_s
+        head = b"%b%bContent-Length: %d\r\n\r\n" % (post.head, post.lines, len(body))
+        connection = self._pool.take((url.scheme, url.host, url.port), post.addresses)
         try:
-            connection = self._pool.take((url.scheme, url.host, url.port), addresses)
             if connection is None:
-                connection = await self._dial(url, addresses, deadline_at)
+                connection = await self._dial(post, deadline_at)
             try:
-                _tell(order)
-                answer = await connection.exchange(wire, deadline_at)
+                answer = await _exchange(connection, post, head, deadline_at)
             except Stale:
-                connection = await self._dial(url, addresses, deadline_at)
-                _tell(order)
-                answer = await connection.exchange(wire, deadline_at)
+                connection = await self._dial(post, deadline_at)
+                answer = await _exchange(connection, post, head, deadline_at)
         except DeliveryFault as fault:
-            fault.phases = fault.phases._replace(dns_s=order.get("dns_s"))
+            fault.phases = fault.phases._replace(dns_s=post.dns_s)
+            raise
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.abort()
             raise
         self._pool.give(connection)
-        return _response(answer, connection, order.get("dns_s"))
+        return Reply(
+            answer.status,
+            answer.headers,
+            answer.body,
+            answer.truncated,
+            connection.phases(post.dns_s),
+            connection.address,
+            connection.is_reused,
+            connection.tls_version,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send an `httpx.Request`; its `extensions` hold what else there is of a `Post`.
+
+        Without a `head` among them, one is made of the URL and the request's own headers; with
+        one, those are the lines of this attempt. The answer's `extensions` hold `phases`,
+        `address`, `reused`, `tls`, `truncated` and `body`: read that, as `aread()` would decode.
+
+        Raises:
+            DeliveryFault: There is no answer.
+            httpx.LocalProtocolError: The request cannot be sent as it is.
+        """
+        order, stream = request.extensions, request.stream
+        headers = request.headers.raw
+        head: bytes | None = order.get("head")
+        reply = await self.post(
+            Post(
+                order["url"],
+                order["addresses"],
+                order["deadline_s"],
+                request_head(order["url"], headers, request.method) if head is None else head,
+                b"".join(stream) if isinstance(stream, httpx.ByteStream) else await request.aread(),
+                b"" if head is None else header_lines(headers),
+                order.get("dns_s"),
+                order.get("on_sending"),
+            )
+        )
+        return _response(reply)
 
     async def aclose(self) -> None:
         """Close every connection; exchanges under way end as faults."""
@@ -126,10 +167,8 @@ class Transport(httpx.AsyncBaseTransport):
         if closing:
             await asyncio.wait(closing)
 
-    async def _dial(
-        self, url: EndpointUrl, addresses: tuple[str, ...], deadline_at: float
-    ) -> Connection:
-        connection = await self._dialler.open(url, addresses, deadline_at)
+    async def _dial(self, post: Post, deadline_at: float) -> Connection:
+        connection = await self._dialler.open(post.url, post.addresses, deadline_at)
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._forget(connection))
         if self._is_closed:
@@ -141,43 +180,25 @@ class Transport(httpx.AsyncBaseTransport):
         self._pool.forget(connection)
 
 
-def _tell(order: Mapping[str, Any]) -> None:
-    on_sending: Callable[[], None] | None = order.get("on_sending")
-    if on_sending is not None:
-        on_sending()
+def _exchange(
+    connection: Connection, post: Post, head: bytes, deadline_at: float
+) -> "asyncio.Future[Answer]":
+    if post.on_sending is not None:
+        post.on_sending()
+    return connection.exchange(head, post.body, deadline_at)
 
 
-def _response(answer: Answer, connection: Connection, dns_s: float | None) -> httpx.Response:
+def _response(reply: Reply) -> httpx.Response:
     return httpx.Response(
-        answer.status,
-        headers=answer.headers,
-        stream=httpx.ByteStream(answer.body),
+        reply.status,
+        headers=reply.headers,
+        stream=httpx.ByteStream(reply.body),
         extensions={
-            "phases": connection.phases(dns_s),
-            "address": connection.address,
-            "reused": connection.is_reused,
-            "tls": connection.tls_version,
-            "truncated": answer.truncated,
-            "body": answer.body,
+            "phases": reply.phases,
+            "address": reply.address,
+            "reused": reply.reused,
+            "tls": reply.tls,
+            "truncated": reply.truncated,
+            "body": reply.body,
         },
     )
-
-
-def _head(request: httpx.Request, url: EndpointUrl, body: bytes) -> bytes:
-    headers = request.headers.raw
-    head = request.extensions.get("head")
-    if head is None:
-        head = request_head(url, headers, request.method)
-    else:
-        head += _header_lines(headers)
-    return b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
-
-
-def _header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    lines = [
-        b"%b: %b\r\n" % (name, value) for name, value in headers if name.lower() not in _OWN_HEADERS
-    ]
-    block = b"".join(lines)
-    if block.count(b"\n") != len(lines) or not _HEADER_LINES.fullmatch(block):
-        raise httpx.LocalProtocolError("a header has a name or a value that cannot be sent")
-    return block

@@ -8,7 +8,10 @@ from schema.delivery import Retry as Again
 from schema.retry import RetryPolicy, due_again
 
 GONE: Final = 410
+TOO_MANY: Final = 429
+SERVER_FAULTS: Final = 500  # and above
 THROTTLED: Final = frozenset({429, 502, 503, 504})
+OURS: Final = frozenset({Fault.INTERNAL, Fault.PROXY})  # faults of this side
 STRUGGLES: Final = frozenset({Fault.TIMEOUT, Fault.CONNECT, Fault.CONNECT_REFUSED, Fault.RESET})
 
 
@@ -53,3 +56,11 @@ def decide(
 def struggles(outcome: Outcome) -> bool:
     """Tell whether an endpoint had better get fewer at a time."""
     return outcome.fault in STRUGGLES or outcome.status in THROTTLED
+
+
+def speaks_of_endpoint(outcome: Outcome) -> bool:
+    """Tell whether a failure is the endpoint's: it would have met any other message as well."""
+    status = outcome.status
+    if status is None:
+        return outcome.fault not in OURS
+    return status >= SERVER_FAULTS or status == TOO_MANY

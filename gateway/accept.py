@@ -5,29 +5,35 @@ gateway accepted it a moment ago, if Postgres knows it, or if the stream does (f
 window): the stream's word is the last, so that of two at the same time one is refused.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeGuard
 
 from gateway.batch import Relay
 from gateway.body import TYPE_FAULT, Fields
 from gateway.parts import Parts
 from gateway.splice import spans
+from gateway.wire import Outgoing, outgoing
 from schema import event, ids
 from schema.errors import Conflict, TooLarge
 from schema.message import Message
 from schema.store import message as store
 
-_PAYLOAD: Final = ("payload", "data")
+PAYLOAD: Final = ("payload", "data")
+NOWHERE: Final = (0, 0)
 _MAX_LENGTH: Final = 256  # of an event type and an event id
 _ASK_TOGETHER: Final = 500
-_TAKEN: Final = "A message with this eventId exists already."
+CHANCE_BYTES: Final = ids.CHANCE_BYTES
+TAKEN: Final = "A message with this eventId exists already."
 # What would change what is sent, or when: refused rather than left out.
 _UNKNOWN: Final = {
     "deliverAt": "messages for later are not supported",
     "transformationsParams": "transformations and raw payloads are not supported",
 }
+_PLAIN: Final = frozenset({"eventType", "eventId", "payload"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +47,25 @@ class Draft:
     payload: bytes
 
 
-def read_draft(fields: Fields, body: bytes, *, max_bytes: int) -> Draft:
-    """Read a message from a body and its parsed fields.
+def read_draft(data: object, body: bytes, *, max_bytes: int) -> Draft:
+    """Read a message from a body and what a parser made of it.
+
+    Raises:
+        Invalid: Fields are not as they must be.
+        TooLarge: The payload is larger than the limit.
+    """
+    if is_plain(data):
+        start, end = spans(body, PAYLOAD[:1], data)[PAYLOAD[0]]
+        return plain_draft(data, body[start:end], max_bytes=max_bytes)
+    fields = Fields(data)
+    name = payload_name(fields)
+    # Of what is no object `draft_of` speaks.
+    span = spans(body, (name,))[name] if isinstance(fields.raw(name), dict) else NOWHERE
+    return draft_of(fields, *span, body, max_bytes=max_bytes)
+
+
+def draft_of(fields: Fields, start: int, end: int, body: bytes, *, max_bytes: int) -> Draft:
+    """Read a message from its parsed fields; its payload stands in the body from start to end.
 
     Raises:
         Invalid: Fields are not as they must be.
@@ -65,15 +88,51 @@ def read_draft(fields: Fields, body: bytes, *, max_bytes: int) -> Draft:
     for name, why in _UNKNOWN.items():
         if fields.raw(name):
             fields.fault(name, why)
-    payload = _payload(fields, body)
+    _check_payload(fields)
     fields.check()
-    if len(payload) > max_bytes:
+    if end - start > max_bytes:
         raise TooLarge(max_bytes)
     return Draft(
         event_type=event_type,
         event_id=event_id,
         channels=channels,
         tags=tags or None,
+        payload=body[start:end],
+    )
+
+
+def is_plain(data: object) -> TypeGuard[Mapping[str, Any]]:
+    """Tell whether a message has but the usual fields, and these as `read_draft` wants them.
+
+    Most have. It says so in a tenth of the time that naming faults takes; it may say no to what is
+    right, and never yes to what is wrong.
+    """
+    if not isinstance(data, dict) or not data.keys() <= _PLAIN:
+        return False
+    event_type, event_id = data.get("eventType"), data.get("eventId", "-")
+    return (
+        isinstance(event_type, str)
+        and isinstance(event_id, str)
+        and isinstance(data.get("payload"), dict)
+        and event.EVENT_TYPE_PATTERN.match(event_type) is not None
+        and event.UID_PATTERN.match(event_id) is not None
+        and not event_id.startswith(ids.MESSAGE)
+    )
+
+
+def plain_draft(data: Mapping[str, Any], payload: bytes, *, max_bytes: int) -> Draft:
+    """Read a message that `is_plain`.
+
+    Raises:
+        TooLarge: The payload is larger than the limit.
+    """
+    if len(payload) > max_bytes:
+        raise TooLarge(max_bytes)
+    return Draft(
+        event_type=data["eventType"],
+        event_id=data.get("eventId"),
+        channels=None,
+        tags=None,
         payload=payload,
     )
 
@@ -93,19 +152,17 @@ class Door:
         """
         if draft.event_id is not None:
             await self._check_event_id(given, app_id, draft.event_id)
-        message = _message(given, app_id, draft)
-        subject, headers = event.publish_subject(app_id, draft.event_type)
-        headers |= _headers(message)
-        ack = await given.publisher.publish(subject, headers, draft.payload)
+        message = message_of(app_id, draft, given.clock(), os.urandom(CHANCE_BYTES))
+        ack = await given.publisher.publish(outgoing_of(message))
         if ack.duplicate:
-            raise Conflict(_TAKEN)
+            raise Conflict(TAKEN)
         given.publisher.recent.add(message)
         return message
 
     async def _check_event_id(self, given: Parts, app_id: str, event_id: str) -> None:
         known = given.publisher.recent.get(app_id, event_id) is not None
         if known or await self._ledger.ask((app_id, event_id), partial(_known, given)):
-            raise Conflict(_TAKEN)
+            raise Conflict(TAKEN)
 
 
 async def _known(given: Parts, wanted: Sequence[tuple[str, str]]) -> Sequence[bool]:
@@ -114,23 +171,24 @@ async def _known(given: Parts, wanted: Sequence[tuple[str, str]]) -> Sequence[bo
     return [one in known for one in wanted]
 
 
-def _payload(fields: Fields, body: bytes) -> bytes:
-    name = next((name for name in _PAYLOAD if fields.has(name)), _PAYLOAD[0])
+def payload_name(fields: Fields) -> str:
+    """Say which field the payload is in; `data` is its older name."""
+    return next((name for name in PAYLOAD if fields.has(name)), PAYLOAD[0])
+
+
+def _check_payload(fields: Fields) -> None:
+    name = payload_name(fields)
     if not fields.has(name):
         fields.fault(name, "is required", fault_type="value_error.missing")
     elif not isinstance(fields.raw(name), dict):
         fields.fault(name, "an object is expected", fault_type=TYPE_FAULT)
-    if fields.faults:
-        return b""
-    start, end = spans(body, (name,))[name]
-    return body[start:end]
 
 
-def _message(given: Parts, app_id: str, draft: Draft) -> Message:
-    now = given.clock()
+def message_of(app_id: str, draft: Draft, now: datetime, chance: bytes) -> Message:
+    """Make the message that a draft becomes now."""
     return Message(
         app_id=app_id,
-        id=ids.new_id(ids.MESSAGE, now),
+        id=ids.new_id(ids.MESSAGE, now, chance),
         event_type=draft.event_type,
         event_id=draft.event_id,
         channels=draft.channels,
@@ -139,6 +197,12 @@ def _message(given: Parts, app_id: str, draft: Draft) -> Message:
         content_type=event.JSON,
         created_at=now,
     )
+
+
+def outgoing_of(message: Message) -> Outgoing:
+    """Make a message ready for the stream."""
+    subject, headers = event.publish_subject(message.app_id, message.event_type)
+    return outgoing(subject, headers | _headers(message), message.payload or b"")
 
 
 def _headers(message: Message) -> dict[str, str]:

@@ -4,29 +4,27 @@ import logging
 import signal
 from asyncio import TaskGroup
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Final
 
 from nats.aio.client import Client
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
 
 from gateway import metrics as scrape
 from gateway.appbook import AppBook
 from gateway.config import GatewayConfig
 from gateway.keyring import KeyRing
+from gateway.limits import Limits
 from gateway.listen import Listener
-from gateway.middleware import REQUEST_ID, Doorway
+from gateway.middleware import Doorway
 from gateway.parts import Parts
-from gateway.problems import on_http_error
 from gateway.publish import Publisher
 from gateway.routes import (
     application,
     attempt,
     auth,
+    bulk,
     dead_letter,
     destination,
     endpoint,
@@ -44,8 +42,26 @@ from gateway.routing import AnyOperation, build
 from schema.store.link import Pool
 from signer.vault import Vault
 
-_CORS_MAX_AGE_S: Final = 600
 _log = logging.getLogger(__name__)
+
+
+class Gateway(Starlette):
+    """Starlette for the life of the process; requests go straight to the operations."""
+
+    def __init__(
+        self, parts: Parts, lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]
+    ) -> None:
+        """Serve all operations with these parts."""
+        super().__init__(lifespan=lifespan)
+        self.state.parts = parts
+        self._doorway = Doorway(build(operations()), parts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a request, or the beginning and end of the process."""
+        if scope["type"] == "http":
+            await self._doorway(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -56,7 +72,7 @@ def create_app(
     clock: Callable[[], datetime],
     config: GatewayConfig,
     metrics: scrape.Metrics | None = None,
-) -> Starlette:
+) -> Gateway:
     """Put a gateway together; what it is given stays the caller's to close."""
     parts = Parts(
         pool=pool,
@@ -67,6 +83,7 @@ def create_app(
         publisher=Publisher(bus, stream=config.stream, metrics=metrics),
         keys=KeyRing(pool, config, clock),
         apps=AppBook(pool, config),
+        limits=Limits(pool, config),
     )
 
     @asynccontextmanager
@@ -80,30 +97,14 @@ def create_app(
             signal.raise_signal(signal.SIGTERM)
             raise
 
-    app = Starlette(
-        routes=build(operations()),
-        middleware=[
-            Middleware(
-                CORSMiddleware,
-                allow_origins=["*"],
-                allow_methods=["*"],
-                allow_headers=["*"],
-                expose_headers=[REQUEST_ID, "retry-after"],
-                max_age=_CORS_MAX_AGE_S,
-            ),
-            Middleware(Doorway),
-        ],
-        exception_handlers={HTTPException: on_http_error},
-        lifespan=lifespan,
-    )
-    app.state.parts = parts
-    return app
+    return Gateway(parts, lifespan)
 
 
 def operations() -> list[AnyOperation]:
-    """List all that the API does; the busiest paths first, as they are tried in this order."""
+    """List all that the API does."""
     return [
         *message.routes(),
+        *bulk.routes(),
         *application.routes(),
         *endpoint.routes(),
         *endpoint_secret.routes(),
@@ -127,7 +128,10 @@ async def running(parts: Parts) -> AsyncIterator[None]:
     """Keep going what runs beside the requests, and end it in order."""
     listener = Listener(parts.pool, keys=parts.keys, apps=parts.apps)
     async with parts.publisher, TaskGroup() as group:
-        tasks = [group.create_task(work) for work in (listener.run(), parts.keys.run())]
+        tasks = [
+            group.create_task(work)
+            for work in (listener.run(), parts.keys.run(), parts.limits.run())
+        ]
         try:
             yield
         finally:

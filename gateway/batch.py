@@ -1,7 +1,7 @@
 """Gathers what callers hand in one by one, so that one round trip serves many.
 
-Batches form by themselves: whoever comes while one is under way waits for the next. Nothing waits
-for a clock, so that a lone item goes out at once.
+Batches form by themselves: whoever comes while one is under way waits for the next, or until enough
+wait for one beside it. Nothing waits for a clock, so that a lone item goes out at once.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ class Waiting(Generic[T, R]):
 
     item: T
     size: int
+    count: int
     future: "asyncio.Future[R]"
 
     def resolve(self, result: R) -> None:
@@ -49,6 +50,7 @@ class Gatherer(Generic[T, R]):
         carry: Callable[[Sequence[Waiting[T, R]]], Awaitable[None]],
         *,
         lanes: int,
+        least_beside: int,
         most: int,
         most_size: int,
         most_waiting: int,
@@ -59,27 +61,30 @@ class Gatherer(Generic[T, R]):
         Args:
             carry: What is done with a batch.
             lanes: Batches under way at a time.
-            most: Items of a batch.
+            least_beside: Sum of the counts that a batch needs to go while another is under way.
+            most: Sum of the counts of a batch.
             most_size: Sum of the sizes of a batch; one larger item goes alone.
-            most_waiting: Items that may wait; beyond, callers meet `Overload`.
+            most_waiting: Sum of the counts that may wait; beyond, callers meet `Overload`.
             most_waiting_size: Sum of the sizes that may wait.
         """
         self._carry = carry
         self._lanes = lanes
+        self._least_beside = least_beside
+        self._under_way = 0
         self._most = most
         self._most_size = most_size
         self._most_waiting = most_waiting
         self._most_waiting_size = most_waiting_size
         self._queue: deque[Waiting[T, R]] = deque()
         self._queued_size = 0
+        self._queued = 0
         self._work = asyncio.Event()
         self._closing = False
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        for _ in range(self._lanes):
-            self._group.create_task(self._run())
+        self._group.create_task(self._run())
         return self
 
     async def __aexit__(
@@ -93,31 +98,55 @@ class Gatherer(Generic[T, R]):
         self._work.set()
         await self._group.__aexit__(kind, error, trace)
 
-    async def submit(self, item: T, size: int = 0) -> R:
+    async def submit(self, item: T, size: int = 0, count: int = 1) -> R:
         """Hand an item in and wait for what becomes of it.
+
+        Args:
+            item: What is carried.
+            size: Of the item, in the unit of the limits.
+            count: How many things it stands for.
 
         Raises:
             Overload: Too much waits already, or the gatherer closes.
         """
-        full = self._closing or len(self._queue) >= self._most_waiting
-        if full or (self._queue and self._queued_size + size > self._most_waiting_size):
+        if self._closing or (self._queue and not self._has_room(size, count)):
             raise Overload("more waits to be published than this gateway holds; try again")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._queue.append(Waiting(item=item, size=size, future=future))
+        self._queue.append(Waiting(item=item, size=size, count=count, future=future))
         self._queued_size += size
+        self._queued += count
         self._work.set()
         return await future
+
+    def fail_waiting(self, error: Exception) -> None:
+        """Fail all that wait, as what is under way just did and they would."""
+        while self._queue:
+            self._queue.popleft().fail(error)
+        self._queued_size = self._queued = 0
+
+    def _has_room(self, size: int, count: int) -> bool:
+        return (
+            self._queued + count <= self._most_waiting
+            and self._queued_size + size <= self._most_waiting_size
+        )
 
     async def _run(self) -> None:
         while True:
             await self._work.wait()
             # Let everybody in who is ready in this turn of the loop.
             await asyncio.sleep(0)
-            batch = self._take()
-            if batch:
-                await self._carry_whole(batch)
-            elif self._closing:
+            self._work.clear()
+            while self._queue and self._may_go():
+                self._under_way += 1
+                self._group.create_task(self._carry_whole(self._take()))
+            if self._closing and not self._queue:
                 return
+
+    def _may_go(self) -> bool:
+        if not self._under_way:
+            return True
+        enough = self._closing or self._queued >= self._least_beside
+        return enough and self._under_way < self._lanes
 
     async def _carry_whole(self, batch: Sequence[Waiting[T, R]]) -> None:
         try:
@@ -129,18 +158,22 @@ class Gatherer(Generic[T, R]):
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to this loop
             for waiting in batch:
                 waiting.fail(error)
+        finally:
+            self._under_way -= 1
+            self._work.set()
 
     def _take(self) -> list[Waiting[T, R]]:
         batch: list[Waiting[T, R]] = []
-        size = 0
-        while self._queue and len(batch) < self._most:
-            if batch and size + self._queue[0].size > self._most_size:
-                break
+        size = count = 0
+        while self._queue:
             size += self._queue[0].size
-            batch.append(self._queue.popleft())
-        self._queued_size -= size
-        if not self._queue and not self._closing:
-            self._work.clear()
+            count += self._queue[0].count
+            if batch and (size > self._most_size or count > self._most):
+                break
+            taken = self._queue.popleft()
+            self._queued_size -= taken.size
+            self._queued -= taken.count
+            batch.append(taken)
         return batch
 
 

@@ -18,12 +18,17 @@ class GatewayConfig:
         allowed_networks: Private networks that endpoints may be in all the same.
         key_cache_s: How long a key or app that was looked up is believed without a look at the
             database, while notifications arrive. Changes are heard of at once.
+        app_events_per_s: Events that an app may publish in a second, through one process; 0 is any.
+        app_backlog: Deliveries that an app may be owed before its events are refused; 0 is any.
         deaf_cache_s: The same while the connection for notifications is down.
     """
 
     shards: int = 64
     stream: str = event.STREAM
     max_payload_bytes: int = 1_048_576
+    max_bulk_bytes: int = 16_777_216  # of the body of a bulk request
+    app_events_per_s: int = 0
+    app_backlog: int = 1_000_000
     https_only: bool = False
     allowed_networks: tuple[Network, ...] = ()
     allow_ip_literals: bool = False

@@ -81,7 +81,7 @@ def changed(given: Parts, present: Endpoint, fields: Fields) -> Endpoint:
     for names, read in readers.items():
         if fields.has(*names):
             endpoint = read(endpoint)
-    endpoint = _read_ours(endpoint, fields)
+    endpoint = _read_ours(endpoint, fields, now)
     fields.check()
     return replace(endpoint, updated_at=now)
 
@@ -100,24 +100,39 @@ def _read_all(given: Parts, onto: Endpoint, fields: Fields, now: datetime) -> En
         updated_at=now,
     )
     disabled = fields.boolean("disabled", default=False)
-    return _read_ours(_switched(endpoint, disabled=disabled, now=now), fields)
+    return _read_ours(_switched(endpoint, disabled=disabled, now=now), fields, now)
 
 
-def _read_ours(endpoint: Endpoint, fields: Fields) -> Endpoint:
+def _read_ours(endpoint: Endpoint, fields: Fields, now: datetime) -> Endpoint:
     """Read what Svix does not have; the SDKs leave it out, so absent leaves it as it is."""
-    return replace(
+    endpoint = replace(
         endpoint,
         retry_policy=read_retry_policy(fields, endpoint.retry_policy),
         ordered=fields.boolean("ordered", default=endpoint.ordered),
     )
+    return _read_paused(endpoint, fields, now)
 
 
 def _switched(endpoint: Endpoint, *, disabled: bool, now: datetime) -> Endpoint:
     """Disable or enable; one that is paused is not disabled and stays paused."""
     if disabled == (endpoint.state is EndpointState.DISABLED):
         return endpoint
-    state = EndpointState.DISABLED if disabled else EndpointState.ACTIVE
-    reason = BY_REQUEST if disabled else ""
+    return _put(endpoint, EndpointState.DISABLED if disabled else EndpointState.ACTIVE, now)
+
+
+def _read_paused(endpoint: Endpoint, fields: Fields, now: datetime) -> Endpoint:
+    """Pause or let go on; what is disabled cannot be paused as well."""
+    was_paused = endpoint.state is EndpointState.PAUSED
+    paused = fields.boolean("paused", default=was_paused)
+    if paused and endpoint.state is EndpointState.DISABLED:
+        fields.fault("paused", "a disabled endpoint cannot be paused")
+    if paused == was_paused:
+        return endpoint
+    return _put(endpoint, EndpointState.PAUSED if paused else EndpointState.ACTIVE, now)
+
+
+def _put(endpoint: Endpoint, state: EndpointState, now: datetime) -> Endpoint:
+    reason = "" if state is EndpointState.ACTIVE else BY_REQUEST
     return replace(endpoint, state=state, state_reason=reason, state_at=now)
 
 

@@ -26,6 +26,7 @@ LATENCY_BUCKETS_S: Final = (
 )  # fmt: skip
 BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 HTTP: Final = "http"
+BULK: Final = "bulk"
 
 
 class Metrics:
@@ -52,6 +53,7 @@ class Metrics:
             ["door"],
             registry=self._registry,
         )
+        self.accepted_by_http = self.accepted.labels(HTTP)
         self.refused = Counter(
             "hookline_refused",
             "Requests to publish that were refused, by the code of the answer.",

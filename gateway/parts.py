@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nats.aio.client import Client
 from starlette.requests import Request
@@ -17,7 +17,10 @@ from signer.vault import Vault
 if TYPE_CHECKING:  # these are made of parts themselves
     from gateway.appbook import AppBook
     from gateway.keyring import KeyRing
+    from gateway.limits import Limits
     from gateway.publish import Publisher
+
+SCOPE_KEY: Final = "hookline.parts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class Parts:
         clock: Gives aware UTC.
         keys: Who calls, by the key they show.
         apps: Apps by id or uid.
+        limits: How much an app may publish.
     """
 
     pool: Pool
@@ -38,6 +42,7 @@ class Parts:
     publisher: "Publisher"
     keys: "KeyRing"
     apps: "AppBook"
+    limits: "Limits"
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Link]:
@@ -58,5 +63,5 @@ class Parts:
 
 def parts(request: Request) -> Parts:
     """Give the parts of the gateway that a request came to."""
-    found: Parts = request.app.state.parts
+    found: Parts = request.scope[SCOPE_KEY]
     return found

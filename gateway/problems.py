@@ -4,15 +4,14 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import orjson
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answer import JSON
+from gateway.answer import JsonAnswer
+from gateway.limits import OverLimit
 from schema.errors import (
     BadState,
     Conflict,
@@ -36,15 +35,12 @@ STATUS: Final[Mapping[type[HooklineError], int]] = {
     Conflict: 409,
     TooLarge: 413,
     Invalid: 422,
-    Overload: 429,
+    OverLimit: 429,
+    Overload: 503,
     Unavailable: 503,
     HooklineError: 500,
 }
 SERVER_ERROR: Final = 500
-_HTTP: Final = {
-    404: ("not_found", "There is nothing at this path."),
-    405: ("method_not_allowed", "This path does not take this method."),
-}
 
 
 def status_of(error: HooklineError) -> int:
@@ -68,15 +64,20 @@ def server_error() -> Response:
     return _json({"code": "server_error", "detail": "Internal Server Error"}, SERVER_ERROR)
 
 
-async def on_http_error(_request: Request, error: Exception) -> Response:
-    """Answer an unknown path or method."""
-    if not isinstance(error, HTTPException):
-        return server_error()
-    code, detail = _HTTP.get(error.status_code, ("generic_error", error.detail))
-    return _json({"code": code, "detail": detail}, error.status_code, error.headers)
+def nothing_here() -> Response:
+    """Answer a path that no operation has."""
+    return _json({"code": "not_found", "detail": "There is nothing at this path."}, 404)
+
+
+def wrong_method(allowed: Sequence[str]) -> Response:
+    """Answer a path that other methods have."""
+    said = {"code": "method_not_allowed", "detail": "This path does not take this method."}
+    return _json(said, 405, {"allow": ", ".join(allowed)})
 
 
 def _headers(error: HooklineError) -> Mapping[str, str] | None:
+    if isinstance(error, OverLimit):
+        return {"retry-after": str(math.ceil(error.retry_after_s)), **error.headers}
     if isinstance(error, Overload | Unavailable):
         return {"retry-after": str(math.ceil(error.retry_after_s))}
     if isinstance(error, Unauthenticated):
@@ -85,4 +86,4 @@ def _headers(error: HooklineError) -> Mapping[str, str] | None:
 
 
 def _json(data: object, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(data), status_code=status, headers=headers, media_type=JSON)
+    return JsonAnswer(orjson.dumps(data), status, headers)

@@ -5,15 +5,15 @@ A batch goes by the server's protocol: `Nats-Batch-Id`, `Nats-Batch-Sequence`, o
 stores all of it or nothing. Repeated `Nats-Msg-Id`s and other refusals of a whole batch are told
 apart by publishing its members singly, with the same ids.
 
-What the caller may rely on: an `Ack` means that the stream has the event on disk. `Unavailable`
-means that nobody knows; publishing again with the same `Nats-Msg-Id` is safe. Times are seconds.
+What the caller may rely on: an `Ack` means that the stream has the event on disk. `Uncertain` means
+that nobody knows; publishing again with the same `Nats-Msg-Id` is safe. After any other error the
+stream does not have it. Times are seconds.
 """
 
 import asyncio
 import itertools
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,64 +22,32 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from gateway import wire
+from gateway.ack import PART, Ack, Refusal, Uncertain, error_of, has_status, read
 from gateway.batch import Gatherer, Waiting
 from gateway.metrics import Metrics
 from gateway.recent import Recent
+from gateway.wire import Outgoing
 from schema import event
 from schema.errors import HooklineError, Overload, TooLarge, Unavailable
 
-BATCH_ID: Final = "Nats-Batch-Id"
-BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
-BATCH_COMMIT: Final = "Nats-Batch-Commit"
 MOST_IN_BATCH: Final = 1_000  # the server's limit
 
 # A batch costs the server five fsyncs and a directory, whatever its size; below this many members
 # it is slower than single publications. A second one under way makes both slower (measured).
 _LEAST_IN_BATCH: Final = 9
-_BATCHES: Final = 1
+_BATCHES: Final = 3
+# A batch costs the server as much as about a hundred events (four syncs), so few go side by side.
+_LEAST_BESIDE: Final = 48
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _MOST_WAITING: Final = 20_000
 _MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
 _TRIES: Final = 2
 _LOOK_S: Final = 0.1  # how often a wait looks whether the connection still stands
-_HEADERS_BYTES: Final = 256  # what the batch protocol and the frame add to a message's headers
-_FULL_RETRY_S: Final = 5.0
-_THROTTLED: Final = 429
-_SHORT_OF: Final = 503
-_PART: Final = "NATS"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ack:
-    """Where an event lies on the stream; `duplicate` if it was there under its id already."""
-
-    sequence: int
-    duplicate: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why the stream did not take it, in the server's words."""
-
-    status: int
-    detail: str
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Event:
-    subject: str
-    headers: Mapping[str, str]
-    body: bytes
-    doubtful: bool = False  # sent before, without an answer: it may be on the stream
-
-    @property
-    def unmistakable(self) -> bool:
-        """Tell whether nobody else could have published under its id."""
-        given = self.headers.get(event.DEDUPE_ID)
-        return given is None or given == self.headers.get(event.MESSAGE_ID)
-
-
-_Member = Waiting[_Event, Ack]
+Result = Ack | HooklineError
+_Parcel = Waiting[Sequence[Outgoing], Sequence[Result]]
 
 
 class Publisher:
@@ -113,9 +81,10 @@ class Publisher:
         self._numbers = itertools.count(1)
         # By token: who waits, and whether only a refusal is of interest.
         self._asked: dict[str, tuple[asyncio.Future[Msg], bool]] = {}
-        self._gatherer = Gatherer[_Event, Ack](
+        self._gatherer = Gatherer[Sequence[Outgoing], Sequence[Result]](
             self._carry,
             lanes=_BATCHES,
+            least_beside=_LEAST_BESIDE,
             most=MOST_IN_BATCH,
             most_size=_BATCH_BYTES,
             most_waiting=_MOST_WAITING,
@@ -138,66 +107,112 @@ class Publisher:
         if not self._bus.is_closed:
             await self._answers.unsubscribe()
 
-    async def publish(self, subject: str, headers: Mapping[str, str], body: bytes) -> Ack:
+    async def publish(self, item: Outgoing) -> Ack:
         """Publish an event and wait until the stream has it on disk.
 
         Raises:
             TooLarge: The server takes no message of this size.
             Overload: The stream is full or too busy, or too much waits here.
-            Unavailable: No answer, twice. The event may be on the stream all the same.
+            Unavailable: NATS cannot be reached.
+            Uncertain: No answer, twice. The event may be on the stream all the same.
         """
-        size = len(body) + _HEADERS_BYTES + sum(len(k) + len(v) + 4 for k, v in headers.items())
-        if size > self._bus.max_payload:
-            raise TooLarge(self._bus.max_payload - size + len(body))
-        return await self._gatherer.submit(
-            _Event(subject=subject, headers=headers, body=body), size
-        )
+        most = self._bus.max_payload
+        if item.size_bytes > most:
+            raise TooLarge(most - item.size_bytes + len(item.body))
+        (result,) = await self._gatherer.submit((item,), item.size_bytes)
+        if isinstance(result, HooklineError):
+            raise result
+        return result
 
-    async def _carry(self, batch: Sequence[_Member]) -> None:
+    async def publish_all(self, events: Sequence[Outgoing]) -> Sequence[Result]:
+        """Publish events that came together; give what became of each, in their order.
+
+        They go in as few batches as the limits allow, among what others publish.
+        """
+        most = self._bus.max_payload
+        answered: dict[int, Result] = {}
+        handed_in = [
+            (places, self._hand_in([events[place] for place in places], size))
+            for places, size in _parcels(events, most)
+        ]
+        answers = await asyncio.gather(*(answer for _, answer in handed_in))
+        for (places, _), answer in zip(handed_in, answers, strict=True):
+            answered.update(zip(places, answer, strict=True))
+        return [
+            answered.get(place) or TooLarge(most - item.size_bytes + len(item.body))
+            for place, item in enumerate(events)
+        ]
+
+    async def _hand_in(self, events: Sequence[Outgoing], size: int) -> Sequence[Result]:
+        try:
+            return await self._gatherer.submit(events, size, len(events))
+        except HooklineError as error:
+            return [error] * len(events)
+
+    async def _carry(self, parcels: Sequence[_Parcel]) -> None:
         started = asyncio.get_running_loop().time()
-        if len(batch) < _LEAST_IN_BATCH or not await self._commit(batch):
-            async with asyncio.TaskGroup() as group:
-                for member in batch:
-                    group.create_task(self._publish_one(member))
+        events = [item for parcel in parcels for item in parcel.item]
+        results = await self._results(events)
+        if isinstance(results[0], Unavailable) and not self._bus.is_connected:
+            self._gatherer.fail_waiting(Unavailable(PART))  # or each would wait as long again
+        start = 0
+        for parcel in parcels:
+            parcel.resolve(results[start : start + parcel.count])
+            start += parcel.count
         seconds = asyncio.get_running_loop().time() - started
-        self.metrics.published(batch=len(batch), seconds=seconds)
+        self.metrics.published(batch=len(events), seconds=seconds)
 
-    async def _commit(self, batch: Sequence[_Member]) -> bool:
-        """Publish a batch whole; False if its members must go singly."""
+    async def _results(self, events: Sequence[Outgoing]) -> Sequence[Result]:
+        if len(events) >= _LEAST_IN_BATCH:
+            try:
+                results = await self._commit(events)
+            except HooklineError as error:
+                return [_honest(error, events[0])] * len(events)
+            if results is not None:
+                return results
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._publish_one(item)) for item in events]
+        return [task.result() for task in tasks]
+
+    async def _commit(self, events: Sequence[Outgoing]) -> Sequence[Result] | None:
+        """Publish a batch whole; None if its members must go singly.
+
+        Raises:
+            Overload: The stream takes no more.
+            Unavailable: No answer, twice.
+        """
         for _ in range(_TRIES):
-            answer = await self._ask(batch)
+            answer = await self._ask(events)
             if isinstance(answer, Ack):
-                first = answer.sequence - len(batch) + 1
-                for place, member in enumerate(batch):
-                    member.resolve(Ack(sequence=first + place))
-                return True
+                first = answer.sequence - len(events) + 1
+                return [Ack(sequence=first + place) for place in range(len(events))]
             if answer is not None:
-                error = _error_of(answer)
+                error = error_of(answer)
                 if isinstance(error, Overload):
                     raise error
-                return False
-            for member in batch:
-                member.item.doubtful = True
-        raise Unavailable(_PART)
+                return None
+            for item in events:
+                item.doubtful = True
+        raise Unavailable(PART)
 
-    async def _publish_one(self, member: _Member) -> None:
+    async def _publish_one(self, item: Outgoing) -> Result:
         try:
-            member.resolve(await self._settled(member))
+            return await self._settled(item)
         except HooklineError as error:
-            member.fail(error)
+            return _honest(error, item)
 
-    async def _settled(self, member: _Member) -> Ack:
+    async def _settled(self, item: Outgoing) -> Ack:
         for _ in range(_TRIES):
-            answer = await self._ask([member])
+            answer = await self._ask([item])
             if isinstance(answer, Refusal):
-                raise _error_of(answer)
+                raise error_of(answer)
             if answer is not None:
-                own = answer.duplicate and await self._is_own(member.item, answer.sequence)
+                own = answer.duplicate and await self._is_own(item, answer.sequence)
                 return Ack(sequence=answer.sequence, duplicate=answer.duplicate and not own)
-            member.item.doubtful = True
-        raise Unavailable(_PART)
+            item.doubtful = True
+        raise Unavailable(PART)
 
-    async def _is_own(self, item: _Event, sequence: int) -> bool:
+    async def _is_own(self, item: Outgoing, sequence: int) -> bool:
         """Tell whether what lies under a repeated id is this event, from a try without answer."""
         if item.unmistakable or not item.doubtful:
             return item.unmistakable
@@ -207,11 +222,11 @@ class Publisher:
                 f"$JS.API.DIRECT.GET.{self._stream}", asked, timeout=self._ack_timeout_s
             )
         except nats.errors.Error as error:
-            raise Unavailable(_PART) from error
+            raise Unavailable(PART) from error
         stored = (found.headers or {}).get(event.MESSAGE_ID)
-        return stored is not None and stored == item.headers.get(event.MESSAGE_ID)
+        return stored is not None and stored == item.message_id
 
-    async def _ask(self, batch: Sequence[_Member]) -> Ack | Refusal | None:
+    async def _ask(self, events: Sequence[Outgoing]) -> Ack | Refusal | None:
         """Send members and wait for the answer to the last; None if there was none.
 
         Raises:
@@ -219,21 +234,21 @@ class Publisher:
         """
         deadline = asyncio.get_running_loop().time() + self._ack_timeout_s
         while await self._connected(deadline):
-            answer = await self._ask_once(batch, deadline)
-            if answer is None or not _has_status(answer):
-                return None if answer is None else _read(answer)
+            answer = await self._ask_once(events, deadline)
+            if answer is None or not has_status(answer):
+                return None if answer is None else read(answer)
             # Nobody listens: JetStream is not up yet. Nothing was stored.
             await asyncio.sleep(_LOOK_S)
-        raise Unavailable(_PART)
+        raise Unavailable(PART)
 
-    async def _ask_once(self, batch: Sequence[_Member], deadline: float) -> Msg | None:
+    async def _ask_once(self, events: Sequence[Outgoing], deadline: float) -> Msg | None:
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         tokens = [self._expect(future, only_refusal=False)]
-        if len(batch) > 1:
+        if len(events) > 1:
             tokens.append(self._expect(future, only_refusal=True))
         reconnects = self._bus.stats["reconnects"]
         try:
-            await self._send(batch, last=tokens[0], first=tokens[-1])
+            await self._send(events, last=tokens[0], first=tokens[-1])
             while not future.done():
                 left_s = deadline - asyncio.get_running_loop().time()
                 if left_s <= 0 or self._is_lost(reconnects):
@@ -262,22 +277,13 @@ class Publisher:
             await asyncio.sleep(_LOOK_S / 2)
         return False
 
-    async def _send(self, batch: Sequence[_Member], *, first: str, last: str) -> None:
-        end = len(batch)
-        if end == 1:
-            only = batch[0].item
-            await self._bus.publish(only.subject, only.body, self._inbox + last, {**only.headers})
-            return
-        batch_id = f"{self._name}-{last}"
-        for place, member in enumerate(batch, 1):
-            headers = {**member.item.headers, BATCH_ID: batch_id, BATCH_SEQUENCE: str(place)}
-            reply = ""
-            if place == 1:
-                reply = self._inbox + first
-            elif place == end:
-                headers[BATCH_COMMIT] = "1"
-                reply = self._inbox + last
-            await self._bus.publish(member.item.subject, member.item.body, reply, headers)
+    async def _send(self, events: Sequence[Outgoing], *, first: str, last: str) -> None:
+        first, last, name = self._inbox + first, self._inbox + last, f"{self._name}-{last}"
+        if len(events) == 1:
+            pieces = wire.single(events[0], last)
+        else:
+            pieces = wire.batch(events, name, first=first, last=last)
+        await wire.send(self._bus, pieces)
 
     async def _on_answer(self, message: Msg) -> None:
         token = message.subject[len(self._inbox) :]
@@ -289,19 +295,23 @@ class Publisher:
         future.set_result(message)
 
 
-def _has_status(message: Msg) -> bool:
-    return message.headers is not None and "Status" in message.headers
+def _parcels(events: Sequence[Outgoing], most: int) -> Iterator[tuple[list[int], int]]:
+    """Divide events, by place, into what fits a batch; leave those out that fit no message."""
+    places: list[int] = []
+    size = 0
+    for place, item in enumerate(events):
+        more = item.size_bytes
+        if more > most:
+            continue
+        if places and (len(places) == MOST_IN_BATCH or size + more > _BATCH_BYTES):
+            yield places, size
+            places, size = [], 0
+        places.append(place)
+        size += more
+    if places:
+        yield places, size
 
 
-def _read(message: Msg) -> Ack | Refusal:
-    said = orjson.loads(message.data)
-    fault = said.get("error")
-    if fault is not None:
-        return Refusal(status=fault.get("code", 0), detail=fault.get("description", ""))
-    return Ack(sequence=said["seq"], duplicate=said.get("duplicate", False))
-
-
-def _error_of(refusal: Refusal) -> HooklineError:
-    if refusal.status in {_THROTTLED, _SHORT_OF}:
-        return Overload(f"the stream takes no more: {refusal.detail}", _FULL_RETRY_S)
-    return Unavailable(_PART)
+def _honest(error: HooklineError, item: Outgoing) -> HooklineError:
+    """Give the error to answer with: after a try without an answer nobody knows more."""
+    return Uncertain() if item.doubtful else error

@@ -27,7 +27,7 @@ class Query:
     def __init__(self, request: Request) -> None:
         """Read from a request."""
         self.faults: list[FieldFault] = []
-        self._pairs = request.query_params.multi_items()
+        self._pairs = request.query_params.multi_items() if request.scope["query_string"] else []
         if any("\0" in value for _, value in self._pairs):
             raise RequestFault("The query holds a NUL character.")
 

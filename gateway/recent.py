@@ -7,6 +7,7 @@ message or whether a dispatcher runs.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -50,8 +51,11 @@ class Recent:
         self._kept_s = kept_s
         self._monotonic_s = monotonic_s
         self._bytes = 0
-        self._by_id: dict[tuple[str, str], tuple[float, Message]] = {}
+        self._by_id: dict[tuple[str, str], Message] = {}
         self._by_event_id: dict[tuple[str, str], Message] = {}
+        # In the order they came, forgotten ones too. Not the order of the dicts: to look for the
+        # first entry of one that loses its first entries costs the more, the more it lost.
+        self._order: deque[tuple[float, Message]] = deque()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -59,35 +63,35 @@ class Recent:
     def add(self, message: Message) -> None:
         """Remember a message, and forget what is old or too much."""
         now_s = self._monotonic_s()
-        self._by_id[message.app_id, message.id] = (now_s, message)
+        self._by_id[message.app_id, message.id] = message
         self._bytes += len(message.payload or b"")
         if message.event_id is not None:
             self._by_event_id[message.app_id, message.event_id] = message
-        while self._by_id and self._must_go(now_s):
-            self.forget(*next(iter(self._by_id)))
+        order = self._order
+        order.append((now_s, message))
+        while order and (
+            len(self._by_id) > self._most
+            or self._bytes > self._most_bytes
+            or now_s - order[0][0] > self._kept_s
+        ):
+            oldest = order.popleft()[1]
+            self.forget(oldest.app_id, oldest.id)
 
     def get(self, app_id: str, ident: str) -> Message | None:
         """Give a message by its id or event id."""
         found = self._by_id.get((app_id, ident))
-        return found[1] if found is not None else self._by_event_id.get((app_id, ident))
+        return found if found is not None else self._by_event_id.get((app_id, ident))
 
     def forget(self, app_id: str, message_id: str) -> None:
         """Forget a message."""
-        entry = self._by_id.pop((app_id, message_id), None)
-        if entry is None:
+        message = self._by_id.pop((app_id, message_id), None)
+        if message is None:
             return
-        message = entry[1]
         self._bytes -= len(message.payload or b"")
         if message.event_id is not None:
             key = (app_id, message.event_id)
             if self._by_event_id.get(key) is message:
                 del self._by_event_id[key]
-
-    def _must_go(self, now_s: float) -> bool:
-        if len(self._by_id) > self._most or self._bytes > self._most_bytes:
-            return True
-        at_s, _ = next(iter(self._by_id.values()))
-        return now_s - at_s > self._kept_s
 
 
 async def on_stream(

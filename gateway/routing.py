@@ -4,21 +4,18 @@ Each file of `gateway.routes` lists its operations; together they are the API, a
 built from them alone: a handler runs only for a caller that its operation admits.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from gateway.auth import Access, Caller, admit, authenticate
-from gateway.problems import respond
-from schema.errors import HooklineError
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
 OpenHandler = Callable[[Request], Awaitable[Response]]
+_PARAMETER: Final = "{"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +40,92 @@ class OpenOperation:
 AnyOperation = Operation | OpenOperation
 
 
-def build(operations: Iterable[AnyOperation]) -> list[Route]:
-    """Make one route for each path; another method than its operations' is answered 405."""
-    paths: dict[str, dict[str, OpenHandler]] = {}
-    for operation in operations:
-        methods = paths.setdefault(operation.path, {})
-        if operation.method in methods:
+@dataclass(slots=True)
+class _Node:
+    """A place in the tree of paths: what follows it, by name or by any name, and what is here."""
+
+    named: "dict[str, _Node]" = field(default_factory=dict)
+    any: "_Node | None" = None
+    handler: OpenHandler | None = None
+    parameters: tuple[str, ...] = ()
+
+
+class Table:
+    """Finds what answers a method at a path, one look-up for each part of the path.
+
+    Where a part may be a name or a parameter, the name goes first.
+    """
+
+    def __init__(self) -> None:
+        """Start without operations."""
+        self._roots: dict[str, _Node] = {}
+
+    def add(self, operation: AnyOperation) -> None:
+        """Add an operation.
+
+        Raises:
+            ValueError: Its method and path are there already.
+        """
+        node = self._roots.setdefault(operation.method, _Node())
+        parameters = []
+        for part in operation.path.split("/"):
+            if part.startswith(_PARAMETER):
+                parameters.append(part[1:-1])
+                if node.any is None:
+                    node.any = _Node()
+                node = node.any
+            else:
+                node = node.named.setdefault(part, _Node())
+        if node.handler is not None:
             msg = f"{operation.method} {operation.path} stands twice"
             raise ValueError(msg)
-        methods[operation.method] = _guarded(operation)
-    return [Route(path, _Place(handlers)) for path, handlers in paths.items()]
+        node.handler, node.parameters = _guarded(operation), tuple(parameters)
+
+    def find(self, method: str, path: str) -> tuple[OpenHandler, dict[str, str]] | None:
+        """Give the handler and the parameters of the path."""
+        values: list[str] = []
+        parts = path.split("/")
+        found = self._walk(method, parts, values)
+        if found is None and method == "HEAD":  # the server leaves the body out
+            found = self._walk("GET", parts, values)
+        if found is None or found.handler is None:
+            return None
+        return found.handler, dict(zip(found.parameters, values, strict=True))
+
+    def methods(self, path: str) -> list[str]:
+        """Say which methods a path takes, in order."""
+        parts = path.split("/")
+        return sorted(method for method in self._roots if self._walk(method, parts, []))
+
+    def _walk(self, method: str, parts: Sequence[str], values: list[str]) -> _Node | None:
+        root = self._roots.get(method)
+        return None if root is None else _walk(root, parts, 0, values)
+
+
+def build(operations: Iterable[AnyOperation]) -> Table:
+    """Make the table of all operations."""
+    table = Table()
+    for operation in operations:
+        table.add(operation)
+    return table
+
+
+def _walk(node: _Node, parts: Sequence[str], at: int, values: list[str]) -> _Node | None:
+    if at == len(parts):
+        return node if node.handler is not None else None
+    part = parts[at]
+    named = node.named.get(part)
+    if named is not None:
+        found = _walk(named, parts, at + 1, values)
+        if found is not None:
+            return found
+    if node.any is None or not part:
+        return None
+    values.append(part)
+    found = _walk(node.any, parts, at + 1, values)
+    if found is None:
+        values.pop()
+    return found
 
 
 def _guarded(operation: AnyOperation) -> OpenHandler:
@@ -67,24 +140,3 @@ def _guarded(operation: AnyOperation) -> OpenHandler:
         return await handler(request, caller)
 
     return guarded
-
-
-class _Place:
-    """What answers at one path. Starlette leaves the methods to it, as it is no function."""
-
-    def __init__(self, handlers: dict[str, OpenHandler]) -> None:
-        self._handlers = handlers
-        self._allowed = ", ".join(sorted(handlers))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method: str = scope["method"]
-        handler = self._handlers.get(method)
-        if handler is None and method == "HEAD":  # the server leaves the body out
-            handler = self._handlers.get("GET")
-        if handler is None:
-            raise HTTPException(405, headers={"allow": self._allowed})
-        try:
-            response = await handler(Request(scope, receive, send))
-        except HooklineError as error:
-            response = respond(error)
-        await response(scope, receive, send)

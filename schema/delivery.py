@@ -60,6 +60,7 @@ class Fault(StrEnum):
     BLOCKED = "blocked"
     CONNECT_REFUSED = "connect_refused"
     CONNECT = "connect"
+    PROXY = "proxy"  # the operator's egress proxy
     RESET = "reset"
     NO_RESPONSE = "no_response"
     TLS = "tls"

@@ -40,6 +40,7 @@ MAX_TAGS: Final = 5
 JSON: Final = "application/json"
 _SUBJECT_TOKENS: Final = re.compile(r"[a-zA-Z0-9\-_]+(\.[a-zA-Z0-9\-_]+)*\Z")
 _PLACEHOLDER: Final = "_"
+_FAR: Final = timedelta(days=1)
 _CONTENT_TYPE_PATTERN: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}\Z")
 
 
@@ -164,7 +165,7 @@ def _plausible(message_id: str, at: datetime) -> bool:
     if not ids.is_id(ids.MESSAGE, message_id):
         return False
     try:
-        return abs(ids.time_of(message_id) - at) < timedelta(days=1)
+        return abs(ids.rough_time_of(message_id) - at) < _FAR
     except ValueError:
         return False
 

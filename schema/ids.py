@@ -1,6 +1,6 @@
 """Ids that sort by time: a prefix and 27 base62 characters of a KSUID with milliseconds.
 
-The 20 bytes are 4 of seconds since 2014-05-13T16:53:20Z, 1 of milliseconds / 4, and 15 of chance
+They write 20 bytes: 4 of seconds since 2014-05-13T16:53:20Z, 1 of milliseconds / 4, 15 of chance
 (the layout that Svix's ids have, so that ours sort and look alike). Byte order is time order;
 columns that hold ids are `COLLATE "C"`.
 """
@@ -30,15 +30,13 @@ AUDIT: Final = "audit_"
 
 EPOCH_S: Final = 1_400_000_000
 LENGTH: Final = 27  # base62 characters behind the prefix
-_CHANCE_BYTES: Final = 20
-_HEAD_CHARACTERS: Final = 10
+_HEAD_CHARACTERS: Final = 10  # say the moment, and nothing else
+CHANCE_BYTES: Final = LENGTH - _HEAD_CHARACTERS  # a character each: 101 bits of chance
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
 _PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]
 _PAIR_BASE: Final = 62 * 62
 _TAIL_BASE: Final = 62 ** (LENGTH - _HEAD_CHARACTERS)
-_MARGIN: Final = 4
-_MIDDLE_BITS: Final = (1 << 20) - 2 * _MARGIN
 _LETTERS: Final = bytes(ord(_ALPHABET[byte % 62]) for byte in range(256))
 _EPOCH: Final = datetime.fromtimestamp(EPOCH_S, UTC)
 
@@ -49,24 +47,15 @@ def new_id(prefix: str, at: datetime, chance: bytes | None = None) -> str:
     Args:
         prefix: One of this module's constants.
         at: Aware time; resolution is 4 ms.
-        chance: 20 bytes; by default from the system's generator.
+        chance: `CHANCE_BYTES`; by default from the system's generator.
     """
-    if chance is None:
-        # 101 bits of chance are enough: all ids of a moment have the same head, remembered.
-        tail = os.urandom(LENGTH - _HEAD_CHARACTERS).translate(_LETTERS)
-        return prefix + _head(_moment(at)) + tail.decode()
-    # The moment and 20 bits of chance give the first ten characters; the other 17 are chance each,
-    # which is a third of the work of writing 160 bits in base 62. The bits at both ends are left
-    # out, so that whatever stands behind them the id says this moment.
-    bits = int.from_bytes(chance[:4], "big") % _MIDDLE_BITS + _MARGIN
-    high = ((_moment(at) << 20 | bits) << 100) // _TAIL_BASE
-    tail = chance[4:].translate(_LETTERS)
-    return prefix + _pairs(high, _HEAD_CHARACTERS // 2) + tail.decode() + _ALPHABET[chance[0] % 62]
+    chance = os.urandom(CHANCE_BYTES) if chance is None else chance
+    return prefix + _head(_moment(at)) + chance.translate(_LETTERS).decode()
 
 
 def derived_id(prefix: str, at: datetime, source: bytes) -> str:
     """Make the id that the same moment and `source` always give."""
-    return new_id(prefix, at, hashlib.sha256(source).digest()[:_CHANCE_BYTES])
+    return new_id(prefix, at, hashlib.sha256(source).digest()[:CHANCE_BYTES])
 
 
 def first_id(prefix: str, at: datetime) -> str:
@@ -96,6 +85,21 @@ def time_of(ident: str) -> datetime:
     return _EPOCH + timedelta(seconds=seconds, milliseconds=raw[4] << 2)
 
 
+def rough_time_of(ident: str) -> datetime:
+    """Tell when an id was made, to a few milliseconds, at a fraction of the cost.
+
+    Raises:
+        ValueError: The text is not an id of ours.
+    """
+    body = ident.rpartition("_")[2]
+    return _first_time_of(body[:_HEAD_CHARACTERS])
+
+
+@lru_cache(maxsize=256)
+def _first_time_of(head: str) -> datetime:
+    return time_of(head.ljust(LENGTH, _ALPHABET[0]))
+
+
 def is_id(prefix: str, text: str) -> bool:
     """Tell whether `text` has the form of an id with this prefix."""
     body = text[len(prefix) :]
@@ -122,7 +126,10 @@ def _moment(at: datetime) -> int:
 
 @lru_cache(maxsize=256)
 def _head(moment: int) -> str:
-    """Give the first characters of the ids of a moment, in the middle of all that say it."""
+    """Give the first characters of the ids of a moment, in the middle of all that say it.
+
+    In the middle, so that whatever stands behind them the id says this moment.
+    """
     high = ((moment << 20 | 1 << 19) << 100) // _TAIL_BASE
     return _pairs(high, _HEAD_CHARACTERS // 2)
 

@@ -22,7 +22,7 @@ ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"
 SIGNATURE_HEADER = "webhook-signature"
 
-_Token = Callable[[bytes, bytes], str]
+_Token = Callable[[bytes, bytes], bytes]
 
 _BLOCK_BYTES = 64  # of SHA-256
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
@@ -59,8 +59,14 @@ class Signer:
             timestamp: What `webhook-timestamp` carries: the unix second of this attempt.
             payload: The body, exactly as it will be sent.
         """
+        return self.header(message_id, timestamp, payload).decode("ascii")
+
+    def header(self, message_id: str, timestamp: int, payload: bytes) -> bytes:
+        """Make the same as the bytes that go over the wire."""
         head = f"{message_id}.{timestamp}.".encode()
-        return " ".join([token(head, payload) for token in self._tokens])
+        if len(self._tokens) == 1:  # but for rotations
+            return self._tokens[0](head, payload)
+        return b" ".join([token(head, payload) for token in self._tokens])
 
 
 class Check(StrEnum):
@@ -135,13 +141,13 @@ def _hmac_token(key: bytes) -> _Token:
     inner_copy = sha256(padded.translate(_INNER)).copy
     outer_copy = sha256(padded.translate(_OUTER)).copy
 
-    def token(head: bytes, payload: bytes) -> str:
+    def token(head: bytes, payload: bytes) -> bytes:
         inner = inner_copy()
         inner.update(head)
         inner.update(payload)
         outer = outer_copy()
         outer.update(inner.digest())
-        return "v1," + b2a_base64(outer.digest(), newline=False).decode()
+        return b"v1," + b2a_base64(outer.digest(), newline=False)
 
     return token
 
@@ -149,7 +155,7 @@ def _hmac_token(key: bytes) -> _Token:
 def _ed25519_token(secret: SigningSecret) -> _Token:
     sign = secret.private_key().sign
 
-    def token(head: bytes, payload: bytes) -> str:
-        return "v1a," + b2a_base64(sign(head + payload), newline=False).decode()
+    def token(head: bytes, payload: bytes) -> bytes:
+        return b"v1a," + b2a_base64(sign(head + payload), newline=False)
 
     return token

@@ -153,14 +153,16 @@ class World:
         event_types: list[str] | None = None,
         channels: list[str] | None = None,
         state: str = "active",
+        ordered: bool = False,
     ) -> str:
         """Make an endpoint with a secret."""
         endpoint_id = ids.new_id(ids.ENDPOINT, now())
         async with self.pool.acquire() as link, link.transaction():
             await link.execute(
                 """INSERT INTO endpoint (app_id, id, url, throttle_rate, retry_policy, event_types,
-                                         channels, state, state_at, created_at, updated_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now(), now(), now())""",
+                                         channels, state, ordered, state_at, created_at,
+                                         updated_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now(), now(), now())""",
                 app_id,
                 endpoint_id,
                 url,
@@ -169,6 +171,7 @@ class World:
                 event_types,
                 channels,
                 state,
+                ordered,
             )
             await link.execute(
                 "INSERT INTO endpoint_secret VALUES ($1, $2, $3, 'hmac256', $4, now())",
@@ -182,9 +185,18 @@ class World:
         return endpoint_id
 
     async def owe(
-        self, app_id: str, endpoint_id: str, number: int = 1, *, body: bytes = BODY
+        self,
+        app_id: str,
+        endpoint_id: str,
+        number: int = 1,
+        *,
+        body: bytes = BODY,
+        place: int | None = None,
     ) -> list[str]:
-        """Write messages that are owed since now, without a word to any dispatcher."""
+        """Write messages that are owed since now, without a word to any dispatcher.
+
+        `place` is that of the first, if they have places.
+        """
         made = [ids.new_id(ids.MESSAGE, now()) for _ in range(number)]
         async with self.pool.acquire() as link, link.transaction():
             await link.execute(
@@ -196,12 +208,15 @@ class World:
                 body,
             )
             await link.execute(
-                """INSERT INTO delivery (app_id, message_id, endpoint_id, shard, due_at, created_at)
-                   SELECT $1, id, $3, $4, now(), now() FROM unnest($2::text[]) id""",
+                """INSERT INTO delivery (app_id, message_id, endpoint_id, shard, due_at, created_at,
+                                         place)
+                   SELECT $1, id, $3, $4, now(), now(), $5::bigint + n - 1
+                   FROM unnest($2::text[]) WITH ORDINALITY AS m(id, n)""",
                 app_id,
                 made,
                 endpoint_id,
                 ids.shard_of(app_id, SHARDS),
+                place,
             )
         return made
 

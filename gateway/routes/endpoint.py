@@ -53,6 +53,7 @@ def show(endpoint: Endpoint) -> dict[str, object]:
         "rateLimit": endpoint.throttle_rate,
         "throttleRate": endpoint.throttle_rate,
         "disabled": endpoint.state is EndpointState.DISABLED,
+        "paused": endpoint.state is EndpointState.PAUSED,
         "filterTypes": endpoint.event_types,
         "eventTypes": endpoint.event_types,
         "channels": endpoint.channels,
@@ -187,7 +188,8 @@ async def _change(
     await store.update(link, endpoint)
     if _owes_otherwise(present, endpoint):
         await ring.note(link, given, app.id, endpoint.id)
-    await trail.note(link, given, caller, "endpoint.update", endpoint.id)
+    became = {} if endpoint.state is present.state else {"state": endpoint.state}
+    await trail.note(link, given, caller, "endpoint.update", endpoint.id, **became)
 
 
 def _owes_otherwise(present: Endpoint, endpoint: Endpoint) -> bool:

@@ -7,6 +7,7 @@ object.
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -22,7 +23,6 @@ from gateway.body import Fields, parse, read_body
 from gateway.common import MAX_UID, read_metadata, read_rate
 from gateway.cursor import envelope
 from gateway.locate import find_message, find_stored
-from gateway.metrics import HTTP
 from gateway.parts import Parts, parts
 from gateway.query import Query
 from gateway.routing import AnyOperation, Operation
@@ -40,6 +40,7 @@ ONE: Final = "/api/v1/app/{app_id}/msg/{msg_id}"
 _HIDDEN: Final[Mapping[str, Any]] = {}
 _EXPUNGED: Final[Mapping[str, Any]] = {"expired": True}
 _WHERE: Final = ("body", "application")
+_ID_STEP_US: Final = 4_000  # ids tell times that far apart
 
 
 def routes() -> list[AnyOperation]:
@@ -52,8 +53,14 @@ def routes() -> list[AnyOperation]:
     ]
 
 
-def show(message: Message, *, with_content: bool) -> dict[str, object]:
-    """Give what the API shows of a message; its time is that of its id, as in the windows."""
+def show(message: Message, *, with_content: bool, at: datetime | None = None) -> dict[str, object]:
+    """Give what the API shows of a message; its time is that of its id, as in the windows.
+
+    Args:
+        message: What is shown.
+        with_content: Show the payload.
+        at: The time of its id, if it is at hand.
+    """
     return {
         "id": message.id,
         "eventId": message.event_id,
@@ -61,9 +68,14 @@ def show(message: Message, *, with_content: bool) -> dict[str, object]:
         "payload": show_payload(message.payload) if with_content else _HIDDEN,
         "channels": message.channels,
         "tags": message.tags,
-        "timestamp": ids.time_of(message.id),
+        "timestamp": at or ids.time_of(message.id),
         "deliverAt": None,
     }
+
+
+def _of_id(at: datetime) -> datetime:
+    """Give the time that an id of this moment says."""
+    return at.replace(microsecond=at.microsecond - at.microsecond % _ID_STEP_US)
 
 
 def show_payload(payload: bytes | None) -> object:
@@ -98,7 +110,7 @@ class _Create:
         except HooklineError as error:
             metrics.refused.labels(error.code).inc()
             raise
-        metrics.accepted.labels(HTTP).inc()
+        metrics.accepted_by_http.inc()
         metrics.accept.observe(asyncio.get_running_loop().time() - started_s)
         return response
 
@@ -106,14 +118,17 @@ class _Create:
         given = parts(request)
         with_content = Query(request).boolean("with_content", default=True)
         body = await read_body(request)
-        fields = Fields(parse(body))
+        data = parse(body)
         try:
             app = await resolve_app(request, caller)
         except NotFound:
-            app = await _make_app(request, caller, fields)
-        draft = read_draft(fields, body, max_bytes=given.config.max_payload_bytes)
+            app = await _make_app(request, caller, Fields(data))
+        draft = read_draft(data, body, max_bytes=given.config.max_payload_bytes)
+        given.limits.admit(app.id, 1)
         message = await self._door.accept(given, app.id, draft)
-        return answer(show(message, with_content=with_content), 202)
+        given.limits.accepted(app.id, 1)
+        shown = show(message, with_content=with_content, at=_of_id(message.created_at))
+        return answer(shown, 202, given.limits.headers(app.id))
 
 
 async def list_messages(request: Request, caller: Caller) -> Response:

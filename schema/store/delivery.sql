@@ -92,13 +92,14 @@ SELECT state FROM delivery WHERE app_id = $1 AND message_id = $2 AND endpoint_id
 
 -- name: resend :exec
 -- Owe message ($1, $2) to endpoint $3 of shard $4 now ($5), by hand. What is owed already is only
--- due sooner; whatever had ended starts a new run. Served by delivery_pkey.
+-- due sooner; whatever had ended starts a new run, outside of any order. Served by delivery_pkey.
 INSERT INTO delivery AS d (app_id, message_id, endpoint_id, shard, manual, due_at, created_at)
 VALUES ($1, $2, $3, $4, true, $5, $5)
 ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
     state = CASE WHEN d.state = 'retrying' THEN d.state ELSE 'pending' END,
     failures = CASE WHEN d.state IN ('pending', 'retrying') THEN d.failures ELSE 0 END,
     run = CASE WHEN d.state IN ('pending', 'retrying') THEN d.run ELSE d.run + 1 END,
+    place = CASE WHEN d.state IN ('pending', 'retrying') THEN d.place END,
     manual = true, due_at = excluded.due_at, reason = NULL;
 
 -- name: cancel :many
@@ -110,9 +111,14 @@ RETURNING endpoint_id;
 
 -- name: owed :one
 -- How many deliveries are owed, to whichever endpoint, and since when the oldest of those that
--- could go is due. Served by delivery_owed_idx, which it reads whole.
+-- could go is due. Served by delivery_owed_idx and delivery_place_idx, which it reads whole.
 SELECT coalesce(sum(l.owed), 0)::bigint AS owed,
        min(l.due_at) FILTER (WHERE e.state = 'active') AS due_at
 FROM (SELECT app_id, endpoint_id, count(*) AS owed, min(due_at) AS due_at FROM delivery
-      WHERE state IN ('pending', 'retrying') GROUP BY shard, app_id, endpoint_id) AS l
+      WHERE state IN ('pending', 'retrying') AND place IS NULL
+      GROUP BY shard, app_id, endpoint_id
+      UNION ALL
+      SELECT app_id, endpoint_id, count(*), min(due_at) FROM delivery
+      WHERE state IN ('pending', 'retrying') AND place IS NOT NULL
+      GROUP BY shard, app_id, endpoint_id) AS l
 LEFT JOIN endpoint AS e ON e.app_id = l.app_id AND e.id = l.endpoint_id AND e.deleted_at IS NULL;

@@ -67,10 +67,16 @@ WHERE app_id = $1 AND endpoint_id = $2 AND bucket >= date_trunc('minute', $3::ti
 
 -- name: owed :one
 -- Deliveries owed to endpoint ($2, $3) in shard $1 of messages from id $4 until before id $5,
--- counted no further than $6. Served by delivery_owed_idx.
+-- counted no further than $6. Served by delivery_owed_idx and delivery_place_idx.
 SELECT count(*) FILTER (WHERE state = 'pending') AS pending,
        count(*) FILTER (WHERE state = 'retrying') AS retrying
 FROM (SELECT state FROM delivery
-      WHERE shard = $1 AND app_id = $2 AND endpoint_id = $3 AND state IN ('pending', 'retrying')
+      WHERE shard = $1 AND app_id = $2 AND endpoint_id = $3
+        AND state IN ('pending', 'retrying') AND place IS NULL
+        AND message_id >= $4 AND message_id < $5
+      UNION ALL
+      SELECT state FROM delivery
+      WHERE shard = $1 AND app_id = $2 AND endpoint_id = $3
+        AND state IN ('pending', 'retrying') AND place IS NOT NULL
         AND message_id >= $4 AND message_id < $5
       LIMIT $6) AS counted;

@@ -28,6 +28,10 @@ HOT = [
     ("settle", "settle", {"delivery_pkey", "delivery_endpoint_idx"}),
     ("lane", "due", {"delivery_owed_idx"}),
     ("lane", "survey", {"delivery_owed_idx"}),
+    ("lane", "in_order", {"delivery_place_idx"}),
+    ("lane", "survey_in_order", {"delivery_place_idx"}),
+    ("lane", "by_hand", {"delivery_manual_idx"}),
+    ("lane", "unplace", {"delivery_place_idx", "delivery_pkey", "delivery_endpoint_idx"}),
     ("lane", "messages", {"message_pkey"}),
     ("lane", "drain_wake", set()),
     ("shard", "claim", set()),
@@ -69,7 +73,10 @@ async def keep_from_analyze(link: Link) -> None:
 
 
 async def fill(link: Link) -> None:
-    """Store a delivery and an attempt of every message; of ten, one is owed."""
+    """Store a delivery and an attempt of every message; of ten, one is owed.
+
+    Every other endpoint is ordered; of what is owed, one in ten was asked for by hand.
+    """
     apps = [ids.new_id(ids.APP, TODAY) for _ in range(APPS)]
     endpoints = {app: [ids.new_id(ids.ENDPOINT, TODAY) for _ in range(ENDPOINTS)] for app in apps}
     messages, deliveries, attempts = [], [], []
@@ -83,7 +90,9 @@ async def fill(link: Link) -> None:
             state, due = ("retrying", at) if owed else ("delivered", None)
             shard = ids.shard_of(app, SHARDS)
             messages.append((app, message, "a.b", b"{}", "application/json", at))
-            deliveries.append((app, message, endpoint, shard, state, due, at))
+            place = n if n // APPS % ENDPOINTS else None
+            manual = owed and n % 10 == 0
+            deliveries.append((app, message, endpoint, shard, state, due, at, place, manual))
             attempt, verdict = ids.new_id(ids.ATTEMPT, at), "retry" if owed else "delivered"
             status = 500 if owed else 200
             attempts.append(
@@ -91,7 +100,11 @@ async def fill(link: Link) -> None:
             )
     for table, records, columns in (
         ("message", messages, "app_id id event_type payload content_type created_at"),
-        ("delivery", deliveries, "app_id message_id endpoint_id shard state due_at created_at"),
+        (
+            "delivery",
+            deliveries,
+            "app_id message_id endpoint_id shard state due_at created_at place manual",
+        ),
         (
             "attempt",
             attempts,
@@ -171,11 +184,12 @@ async def test_a_batch_looks_its_rows_up_one_by_one_each_by_its_whole_key(
         assert [column for column in key if f"({column} = " not in condition] == []
 
 
+@pytest.mark.parametrize("name", ["due", "in_order", "by_hand"])
 async def test_what_is_due_comes_in_the_order_of_the_index_without_a_sort_of_a_lane(
-    filled: Pool,
+    filled: Pool, name: str
 ) -> None:
     async with filled.acquire() as link:
-        plan = await generic_plan(link, "lane", "due")
+        plan = await generic_plan(link, "lane", name)
 
     kinds = {node["Node Type"] for node in plan}
     assert "Sort" not in kinds

@@ -11,7 +11,9 @@ from nats.aio.client import Client
 
 from deploy.settings import Settings
 from deploy.streams import ensure_stream, events_stream
-from gateway.publish import Ack, Publisher
+from gateway.ack import Ack, Uncertain
+from gateway.publish import Publisher
+from gateway.wire import outgoing
 from schema import event, ids
 from schema.errors import Overload, TooLarge, Unavailable
 from tests.services import SHARDS, Services, connected
@@ -25,6 +27,10 @@ def named(event_id: str | None = None) -> dict[str, str]:
     message_id = ids.new_id(ids.MESSAGE, datetime.now(UTC))
     headers = {event.MESSAGE_ID: message_id, event.DEDUPE_ID: message_id}
     return headers if event_id is None else headers | {event.DEDUPE_ID: f"{APP}:{event_id}"}
+
+
+async def publish(publisher: Publisher, headers: dict[str, str], body: bytes) -> Ack:
+    return await publisher.publish(outgoing(SUBJECT, headers, body))
 
 
 async def stored(bus: Client, stream: str) -> list[dict[str, str]]:
@@ -43,7 +49,7 @@ async def test_what_comes_at_once_is_one_batch_and_each_caller_hears_of_its_own_
 ) -> None:
     events = [named() for _ in range(50)]
     async with Publisher(bus) as publisher:
-        acks = await asyncio.gather(*(publisher.publish(SUBJECT, h, BODY) for h in events))
+        acks = await asyncio.gather(*(publish(publisher, h, BODY) for h in events))
 
     on_stream = await stored(bus, stream)
     assert [on_stream[ack.sequence - 1][event.MESSAGE_ID] for ack in acks] == [
@@ -56,7 +62,7 @@ async def test_what_comes_at_once_is_one_batch_and_each_caller_hears_of_its_own_
 
 async def test_a_lone_event_goes_without_a_batch(bus: Client, stream: str) -> None:
     async with Publisher(bus) as publisher:
-        ack = await publisher.publish(SUBJECT, named(), BODY)
+        ack = await publish(publisher, named(), BODY)
 
     assert ack == Ack(sequence=1)
     assert "Nats-Batch-Id" not in (await stored(bus, stream))[0]
@@ -67,9 +73,9 @@ async def test_a_repeated_id_in_a_batch_is_told_apart_and_the_others_are_stored_
 ) -> None:
     known, twice = named("known"), [named("twice"), named("twice")]
     async with Publisher(bus) as publisher:
-        first = await publisher.publish(SUBJECT, known, BODY)
+        first = await publish(publisher, known, BODY)
         events = [*(named() for _ in range(20)), named("known"), *twice]
-        acks = await asyncio.gather(*(publisher.publish(SUBJECT, h, BODY) for h in events))
+        acks = await asyncio.gather(*(publish(publisher, h, BODY) for h in events))
 
     assert acks[20] == Ack(sequence=first.sequence, duplicate=True)
     assert sorted(ack.duplicate for ack in acks[21:]) == [False, True]
@@ -77,19 +83,75 @@ async def test_a_repeated_id_in_a_batch_is_told_apart_and_the_others_are_stored_
     assert len(await stored(bus, stream)) == 1 + 20 + 1
 
 
+async def test_many_that_come_together_go_in_as_few_batches_as_hold_them(
+    bus: Client, stream: str
+) -> None:
+    events = [outgoing(SUBJECT, named(), BODY) for _ in range(1_300)]
+    async with Publisher(bus) as publisher:
+        results = await publisher.publish_all(events)
+
+    state = (await bus.jetstream().stream_info(stream)).state
+    first = await bus.jetstream().get_msg(stream, 1, direct=True)
+    thousandth = await bus.jetstream().get_msg(stream, 1_000, direct=True)
+    last = await bus.jetstream().get_msg(stream, 1_300, direct=True)
+    assert [result.sequence for result in results if isinstance(result, Ack)] == [*range(1, 1_301)]
+    assert state.messages == 1_300
+    batches = [(message.headers or {})["Nats-Batch-Id"] for message in (first, thousandth, last)]
+    assert batches[0] == batches[1] != batches[2]
+
+
+async def test_of_many_a_repeated_id_and_one_too_large_concern_nobody_else(
+    bus: Client, stream: str
+) -> None:
+    large = b'"' + b"x" * bus.max_payload + b'"'
+    async with Publisher(bus) as publisher:
+        await publish(publisher, named("known"), BODY)
+        results = await publisher.publish_all(
+            [
+                *(outgoing(SUBJECT, named(), BODY) for _ in range(20)),
+                outgoing(SUBJECT, named("known"), BODY),
+                outgoing(SUBJECT, named(), large),
+                outgoing(SUBJECT, named("new"), BODY),
+            ]
+        )
+
+    acks = [result for result in results if isinstance(result, Ack)]
+    assert isinstance(results[21], TooLarge)
+    assert [ack.duplicate for ack in acks] == [False] * 20 + [True, False]
+    assert len(await stored(bus, stream)) == 1 + 21
+
+
+async def test_many_whose_answer_never_comes_are_uncertain_in_time_and_say_so(
+    bus: Client, stream: str
+) -> None:
+    events = [outgoing(SUBJECT, named(f"e-{n}"), BODY) for n in range(12)]
+    async with Publisher(bus, ack_timeout_s=0.3) as publisher:
+        await publisher._answers.unsubscribe()
+
+        results = await publisher.publish_all(events)
+
+        publisher._answers = await bus.subscribe(f"{publisher._inbox}*", cb=publisher._on_answer)
+        again = await publisher.publish_all(events)
+
+    assert all(isinstance(result, Uncertain) for result in results)
+    assert "may have been accepted" in str(results[0])
+    assert {result.sequence for result in again if isinstance(result, Ack)} == set(range(1, 13))
+    assert len(await stored(bus, stream)) == 12
+
+
 async def test_an_event_whose_answer_was_lost_is_known_as_its_own_when_it_is_sent_again(
     bus: Client, stream: str
 ) -> None:
     async with Publisher(bus, ack_timeout_s=0.5) as publisher:
         await publisher._answers.unsubscribe()
-        waiting = asyncio.ensure_future(publisher.publish(SUBJECT, named("e-1"), BODY))
+        waiting = asyncio.ensure_future(publish(publisher, named("e-1"), BODY))
         async with asyncio.timeout(5):
             while not await stored(bus, stream):
                 await asyncio.sleep(0.01)
         publisher._answers = await bus.subscribe(f"{publisher._inbox}*", cb=publisher._on_answer)
 
         ack = await waiting
-        again = await publisher.publish(SUBJECT, named("e-1"), BODY)
+        again = await publish(publisher, named("e-1"), BODY)
 
     assert ack == Ack(sequence=1, duplicate=False)
     assert again == Ack(sequence=1, duplicate=True)
@@ -99,7 +161,7 @@ async def test_a_batch_whose_answer_was_lost_is_stored_once(bus: Client, stream:
     events = [*(named() for _ in range(15)), named("e-1"), named("e-2")]
     async with Publisher(bus, ack_timeout_s=0.5) as publisher:
         await publisher._answers.unsubscribe()
-        waiting = asyncio.gather(*(publisher.publish(SUBJECT, h, BODY) for h in events))
+        waiting = asyncio.gather(*(publish(publisher, h, BODY) for h in events))
         async with asyncio.timeout(5):
             while len(await stored(bus, stream)) < len(events):
                 await asyncio.sleep(0.01)
@@ -116,9 +178,7 @@ async def test_a_caller_that_gives_up_breaks_nothing_for_the_others(
     bus: Client, stream: str
 ) -> None:
     async with Publisher(bus) as publisher:
-        waiting = [
-            asyncio.ensure_future(publisher.publish(SUBJECT, named(), BODY)) for _ in range(20)
-        ]
+        waiting = [asyncio.ensure_future(publish(publisher, named(), BODY)) for _ in range(20)]
         await asyncio.sleep(0)
         waiting[0].cancel()
         waiting[-1].cancel()
@@ -137,10 +197,10 @@ async def test_a_full_stream_asks_to_come_back_later(bus: Client, callers: int) 
     async with Publisher(bus) as publisher:
         with suppress(Overload):
             for _ in range(100):
-                await publisher.publish(SUBJECT, named(), BODY * 20)
+                await publish(publisher, named(), BODY * 20)
 
         outcomes = await asyncio.gather(
-            *(publisher.publish(SUBJECT, named(), BODY * 20) for _ in range(callers)),
+            *(publish(publisher, named(), BODY * 20) for _ in range(callers)),
             return_exceptions=True,
         )
 
@@ -153,7 +213,7 @@ async def test_without_a_stream_the_answer_is_unavailable_in_time(bus: Client) -
         started = asyncio.get_running_loop().time()
 
         with pytest.raises(Unavailable):
-            await publisher.publish(SUBJECT, named(), BODY)
+            await publish(publisher, named(), BODY)
 
         assert asyncio.get_running_loop().time() - started < 2
 
@@ -164,9 +224,9 @@ async def test_an_event_larger_than_the_server_takes_is_refused_and_the_connecti
 ) -> None:
     async with Publisher(bus) as publisher:
         with pytest.raises(TooLarge):
-            await publisher.publish(SUBJECT, named(), b'"' + b"x" * bus.max_payload + b'"')
+            await publish(publisher, named(), b'"' + b"x" * bus.max_payload + b'"')
 
-        ack = await publisher.publish(SUBJECT, named(), BODY)
+        ack = await publish(publisher, named(), BODY)
 
     assert ack.sequence == 1
     assert bus.stats["reconnects"] == 0
@@ -174,9 +234,7 @@ async def test_an_event_larger_than_the_server_takes_is_refused_and_the_connecti
 
 async def test_a_close_publishes_what_still_waits(bus: Client, stream: str) -> None:
     async with Publisher(bus) as publisher:
-        waiting = [
-            asyncio.ensure_future(publisher.publish(SUBJECT, named(), BODY)) for _ in range(30)
-        ]
+        waiting = [asyncio.ensure_future(publish(publisher, named(), BODY)) for _ in range(30)]
         await asyncio.sleep(0)
 
     assert all(isinstance(task.result(), Ack) for task in waiting)
@@ -196,7 +254,7 @@ class Load:
         while not self.stop.is_set():
             headers = named(f"e-{next(self._numbers)}")
             with suppress(Unavailable, Overload):
-                ack = await self._publisher.publish(SUBJECT, headers, BODY)
+                ack = await publish(self._publisher, headers, BODY)
                 assert not ack.duplicate
                 self.acked[headers[event.MESSAGE_ID]] = ack.sequence
 

@@ -3,6 +3,8 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import ExitStack, asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from ipaddress import ip_network
 from itertools import pairwise
@@ -16,10 +18,12 @@ from hypothesis import strategies as st
 
 from dispatcher.answer import AnswerReader, Bounds
 from dispatcher.connection import tls_context
+from dispatcher.egress import Proxy, ProxyKind
 from dispatcher.fault import DeliveryFault, FaultKind, Phases
 from dispatcher.pool import PoolLimits
 from dispatcher.transport import Transport, request_head
 from schema.address import AddressPolicy, EndpointUrl, check_url
+from tests.proxies import TunnelProxy
 from tests.receiver import (
     HOST,
     Authority,
@@ -48,21 +52,59 @@ SHORT_S = 0.4  # a deadline that is meant to pass
 LONG_S = 20.0  # one that is not
 
 Test = Callable[..., Coroutine[Any, Any, None]]
+WAY: ContextVar[ProxyKind | None] = ContextVar("WAY", default=None)  # None: straight
 
 
-def on_each_loop(test: Test) -> Callable[..., None]:
-    """Run a claim on asyncio's own loop and on uvloop, which the dispatcher uses."""
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A loop, and the way out."""
 
-    def run(new_loop: Callable[[], asyncio.AbstractEventLoop], **arguments: Any) -> None:
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(test(**arguments))
+    new_loop: Callable[[], asyncio.AbstractEventLoop]
+    way: ProxyKind | None
 
-    names = ["new_loop", *signature(test).parameters]
-    run.__signature__ = Signature([Parameter(n, Parameter.KEYWORD_ONLY) for n in names])  # type: ignore[attr-defined]
-    run.__name__ = test.__name__
-    run.pytestmark = getattr(test, "pytestmark", [])  # type: ignore[attr-defined]
-    loops = [asyncio.new_event_loop, uvloop.new_event_loop]
-    return pytest.mark.parametrize("new_loop", loops, ids=["asyncio", "uvloop"])(run)
+    def __str__(self) -> str:
+        loop = "uvloop" if self.new_loop is uvloop.new_event_loop else "asyncio"
+        return loop if self.way is None else f"{loop}-{self.way.name.lower()}"
+
+
+STRAIGHT = (Variant(asyncio.new_event_loop, None), Variant(uvloop.new_event_loop, None))
+PROXIED = tuple(Variant(uvloop.new_event_loop, kind) for kind in ProxyKind)
+
+
+def on(*variants: Variant) -> Callable[[Test], Callable[..., None]]:
+    """Run a claim once for each of these."""
+
+    def decorate(test: Test) -> Callable[..., None]:
+        def run(variant: Variant, **arguments: Any) -> None:
+            WAY.set(variant.way)
+            with asyncio.Runner(loop_factory=variant.new_loop) as runner:
+                runner.run(test(**arguments))
+
+        names = ["variant", *signature(test).parameters]
+        run.__signature__ = Signature([Parameter(n, Parameter.KEYWORD_ONLY) for n in names])  # type: ignore[attr-defined]
+        run.__name__ = test.__name__
+        run.pytestmark = getattr(test, "pytestmark", [])  # type: ignore[attr-defined]
+        return pytest.mark.parametrize("variant", variants, ids=str)(run)
+
+    return decorate
+
+
+# Straight on asyncio's own loop and on uvloop, which the dispatcher uses, and by way of each kind
+# of egress proxy: the same claims hold for all.
+on_each_loop = on(*STRAIGHT)
+in_each_way = on(*STRAIGHT, *PROXIED)
+
+
+@asynccontextmanager
+async def a_way_out() -> AsyncIterator[Proxy | None]:
+    """Open the egress proxy of the claim that runs, if it has one."""
+    kind = WAY.get()
+    if kind is None:
+        yield None
+        return
+    async with TunnelProxy(kind) as proxy:
+        yield proxy.proxy
+        assert not [host for host, _ in proxy.asked if not host.startswith("127.")]
 
 
 @asynccontextmanager
@@ -73,11 +115,12 @@ async def a_transport(
     limits: PoolLimits | None = None,
 ) -> AsyncIterator[Transport]:
     tls = authority.client_context() if authority else SYSTEM_TLS
-    transport = Transport(permits=permits, tls=tls, limits=limits)
-    try:
-        yield transport
-    finally:
-        await transport.aclose()
+    async with a_way_out() as proxy:
+        transport = Transport(permits=permits, tls=tls, limits=limits, proxy=proxy)
+        try:
+            yield transport
+        finally:
+            await transport.aclose()
 
 
 @asynccontextmanager
@@ -132,7 +175,7 @@ async def fault_of(transport: Transport, port: int, **options: Any) -> DeliveryF
 # What is sent
 
 
-@on_each_loop
+@in_each_way
 async def test_a_request_arrives_as_it_was_given() -> None:
     async with a_pair() as (receiver, transport):
         body = b'{ "a" : 1.0, "a": "\xc3\xa9" }\n'
@@ -158,7 +201,7 @@ async def test_a_request_arrives_as_it_was_given() -> None:
         ]
 
 
-@on_each_loop
+@in_each_way
 async def test_a_head_that_is_kept_for_an_endpoint_goes_before_the_headers_of_the_attempt() -> None:
     async with a_pair() as (receiver, transport):
         url = a_url(receiver.port)
@@ -180,7 +223,7 @@ async def test_a_head_that_is_kept_for_an_endpoint_goes_before_the_headers_of_th
         assert second.header("webhook-timestamp") == "2"
 
 
-@on_each_loop
+@in_each_way
 async def test_headers_that_frame_the_request_cannot_be_set_from_outside() -> None:
     async with a_pair() as (receiver, transport):
         url = a_url(receiver.port)
@@ -223,7 +266,7 @@ async def test_headers_that_frame_the_request_cannot_be_set_from_outside() -> No
         (b"caf\xe9", b"1"),
     ],
 )
-@on_each_loop
+@in_each_way
 async def test_a_header_that_would_break_the_request_is_never_sent(
     name: bytes, value: bytes
 ) -> None:
@@ -244,7 +287,7 @@ async def test_a_header_that_would_break_the_request_is_never_sent(
         assert receiver.connections == 0
 
 
-@on_each_loop
+@in_each_way
 async def test_a_large_body_arrives_whole() -> None:
     async with a_pair() as (receiver, transport):
         body = bytes(range(256)) * 20_000
@@ -255,7 +298,7 @@ async def test_a_large_body_arrives_whole() -> None:
         assert receiver.requests[0].body == body
 
 
-@on_each_loop
+@in_each_way
 async def test_no_task_is_made_for_a_request() -> None:
     async with a_pair() as (receiver, transport):
         await post(transport, receiver.port)
@@ -275,7 +318,7 @@ async def test_no_task_is_made_for_a_request() -> None:
 # What comes back
 
 
-@on_each_loop
+@in_each_way
 async def test_an_answer_comes_back_as_it_was_sent() -> None:
     reply = OK + b"X-One: 1\r\nx-one: 2\r\nContent-Length: 5\r\n\r\nhello"
     async with a_pair(raw(reply)) as (receiver, transport):
@@ -297,7 +340,7 @@ async def test_an_answer_comes_back_as_it_was_sent() -> None:
         assert min(phases.connect_s, phases.first_byte_s, phases.body_s) >= 0.0
 
 
-@on_each_loop
+@in_each_way
 async def test_phases_tell_where_the_time_went() -> None:
     async def slow(_: Received, writer: Writer) -> None:
         await asyncio.sleep(0.2)
@@ -329,7 +372,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
         (OK + b"Upgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nok", b"ok"),
     ],
 )
-@on_each_loop
+@in_each_way
 async def test_a_well_formed_answer_is_read_in_any_framing_and_the_connection_kept(
     reply: bytes, body: bytes
 ) -> None:
@@ -351,7 +394,7 @@ async def test_a_well_formed_answer_is_read_in_any_framing_and_the_connection_ke
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok"),
     ],
 )
-@on_each_loop
+@in_each_way
 async def test_an_answer_that_ends_its_connection_is_read_and_the_connection_not_kept(
     reply: bytes, body: bytes
 ) -> None:
@@ -365,7 +408,7 @@ async def test_an_answer_that_ends_its_connection_is_read_and_the_connection_not
 
 
 @pytest.mark.parametrize("status", [204, 304])
-@on_each_loop
+@in_each_way
 async def test_a_body_where_there_can_be_none_is_ignored_and_the_connection_not_kept(
     status: int,
 ) -> None:
@@ -391,7 +434,7 @@ async def test_a_body_where_there_can_be_none_is_ignored_and_the_connection_not_
         (429, {"Retry-After": "99999999999"}),
     ],
 )
-@on_each_loop
+@in_each_way
 async def test_nothing_in_an_answer_is_followed_or_obeyed(
     status: int, headers: dict[str, str]
 ) -> None:
@@ -406,7 +449,7 @@ async def test_nothing_in_an_answer_is_followed_or_obeyed(
         assert (first.path, second.path, receiver.connections) == ("/hook", "/hook", 1)
 
 
-@on_each_loop
+@in_each_way
 async def test_an_encoded_body_is_handed_over_as_it_came() -> None:
     async with a_pair(answer(200, {"Content-Encoding": "gzip, br"}, b"\x1f\x8b bomb")) as pair:
         receiver, transport = pair
@@ -416,7 +459,7 @@ async def test_an_encoded_body_is_handed_over_as_it_came() -> None:
         assert response.extensions["body"] == b"\x1f\x8b bomb"
 
 
-@on_each_loop
+@in_each_way
 async def test_an_answer_before_the_body_was_read_counts_and_stops_the_sending() -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -456,7 +499,7 @@ def endless(start: bytes, piece: bytes) -> Behaviour:
     ],
     ids=["length", "until-end", "chunked", "chunk-extension", "tiny-chunks", "trailers"],
 )
-@on_each_loop
+@in_each_way
 async def test_a_body_without_an_end_is_cut_and_the_status_counts(behaviour: Behaviour) -> None:
     async with a_pair(behaviour) as (receiver, transport):
         response = await post(transport, receiver.port)
@@ -467,7 +510,7 @@ async def test_a_body_without_an_end_is_cut_and_the_status_counts(behaviour: Beh
         await receiver.wait_for_connections(n=0)
 
 
-@on_each_loop
+@in_each_way
 async def test_a_body_of_exactly_the_bound_is_whole() -> None:
     async with a_pair(answer(200, body=b"x" * 65536)) as (receiver, transport):
         response = await post(transport, receiver.port)
@@ -480,7 +523,7 @@ async def test_a_body_of_exactly_the_bound_is_whole() -> None:
     "reply",
     [OK + b"Content-Length: 10\r\n\r\nhello", CHUNKED + b"5\r\nhello\r\n", CHUNKED + b"9\r\nhello"],
 )
-@on_each_loop
+@in_each_way
 async def test_a_body_that_is_shorter_than_promised_leaves_the_status_valid(reply: bytes) -> None:
     async with a_pair(raw(reply, close=True)) as (receiver, transport):
         response = await post(transport, receiver.port)
@@ -490,7 +533,7 @@ async def test_a_body_that_is_shorter_than_promised_leaves_the_status_valid(repl
         assert repr(transport).endswith("0 idle]>")
 
 
-@on_each_loop
+@in_each_way
 async def test_a_body_that_is_broken_off_with_a_reset_leaves_the_status_valid() -> None:
     async def behave(_: Received, writer: Writer) -> None:
         await writer.send(OK + b"\r\nhello")
@@ -560,7 +603,7 @@ NO_ANSWER: dict[str, tuple[FaultKind, bytes]] = {
 
 
 @pytest.mark.parametrize(("kind", "reply"), NO_ANSWER.values(), ids=NO_ANSWER)
-@on_each_loop
+@in_each_way
 async def test_what_is_not_an_answer_is_a_fault_and_ends_the_connection(
     kind: FaultKind, reply: bytes
 ) -> None:
@@ -574,7 +617,7 @@ async def test_what_is_not_an_answer_is_a_fault_and_ends_the_connection(
         assert len(receiver.requests) == 1
 
 
-@on_each_loop
+@in_each_way
 async def test_a_head_of_exactly_the_bound_is_read() -> None:
     reply = OK + b"A: b\r\n" * 127 + b"Content-Length: 0\r\n\r\n"
     async with a_pair(raw(reply)) as (receiver, transport):
@@ -584,7 +627,7 @@ async def test_a_head_of_exactly_the_bound_is_read() -> None:
 
 
 @pytest.mark.parametrize("reply", [b"H", b"HTTP/1.1 200 OK", OK + b"Content-Le"])
-@on_each_loop
+@in_each_way
 async def test_an_answer_that_is_closed_inside_its_head_is_a_protocol_fault(reply: bytes) -> None:
     async with a_pair(raw(reply, close=True)) as (receiver, transport):
         fault = await fault_of(transport, receiver.port)
@@ -613,21 +656,73 @@ def test_an_answer_reads_the_same_however_it_is_cut(reply: bytes, cuts: list[int
     assert whole.answer().body == b"hello"
 
 
+ANSWERS = (
+    OK + b"Date: 1\r\nContent-Length: 5\r\n\r\nhello",
+    OK + b"Date: 2\r\nContent-Length: 5\r\n\r\nhello",
+    CHUNKED + b"2\r\nhe\r\n0\r\n\r\n",
+    b"HTTP/1.1 102 Wait\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
+    b"HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\n" + b"x" * 5,
+    OK + b"Content-Length: 5000\r\n\r\n" + b"x" * 5000,
+)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(ANSWERS), st.integers(min_value=1, max_value=6000)), max_size=12
+    )
+)
+def test_an_answer_reads_the_same_whatever_was_read_over_its_connection_before(
+    answers: list[tuple[bytes, int]],
+) -> None:
+    kept = AnswerReader(Bounds())
+
+    for reply, cut in answers:
+        fresh = AnswerReader(Bounds())
+        assert fresh.feed(reply)
+        kept.begin()
+        done = [kept.feed(piece) for piece in (reply[:cut], reply[cut:]) if piece]
+
+        assert done[-1]
+        assert kept.answer() == fresh.answer()
+
+
+@in_each_way
+async def test_an_answer_that_repeats_the_last_one_and_goes_on_ends_its_connection() -> None:
+    reply = OK + b"Content-Length: 0\r\n\r\n"
+    async with a_pair(sequence(raw(reply), raw(reply + b"HTTP"), raw(reply))) as pair:
+        receiver, transport = pair
+
+        for _ in range(3):
+            response = await post(transport, receiver.port)
+            assert response.status_code == 200
+
+        assert [received.connection for received in receiver.requests] == [1, 1, 2]
+
+
 # Peers that break off
 
 
-@on_each_loop
-async def test_a_closed_port_is_refused_at_once() -> None:
+# The one difference between the ways: a CONNECT proxy has no word for why it did not get through.
+REFUSED: dict[ProxyKind | None, tuple[FaultKind, str]] = {
+    None: ("connect_refused", "nobody listens on the port"),
+    ProxyKind.CONNECT: ("connect", "the egress proxy did not open a connection (502)"),
+    ProxyKind.SOCKS5: ("connect_refused", "nobody listens on the port, says the egress proxy"),
+}
+
+
+@in_each_way
+async def test_a_closed_port_is_refused_at_once_as_far_as_the_way_out_can_tell() -> None:
     async with Receiver() as receiver:
         port = receiver.port
     async with a_transport() as transport:
         fault = await fault_of(transport, port)
 
-        assert (fault.kind, fault.address) == ("connect_refused", HOST)
+        assert (fault.kind, fault.detail) == REFUSED[WAY.get()]
+        assert fault.address == HOST
         assert fault.phases == Phases()
 
 
-@on_each_loop
+@in_each_way
 async def test_a_reset_instead_of_an_answer_is_a_reset() -> None:
     async with a_pair(reset()) as (receiver, transport):
         fault = await fault_of(transport, receiver.port)
@@ -637,7 +732,7 @@ async def test_a_reset_instead_of_an_answer_is_a_reset() -> None:
         assert fault.phases.first_byte_s is None
 
 
-@on_each_loop
+@in_each_way
 async def test_a_connection_that_is_closed_right_after_it_was_accepted_is_a_fault() -> None:
     async def slam(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         reset_stream(writer)
@@ -649,7 +744,7 @@ async def test_a_connection_that_is_closed_right_after_it_was_accepted_is_a_faul
 
 
 @pytest.mark.parametrize("half", [True, False])
-@on_each_loop
+@in_each_way
 async def test_a_close_without_an_answer_is_no_response(*, half: bool) -> None:
     async def behave(_: Received, writer: Writer) -> None:
         if half:
@@ -664,7 +759,7 @@ async def test_a_close_without_an_answer_is_no_response(*, half: bool) -> None:
         await receiver.wait_for_connections(n=0)
 
 
-@on_each_loop
+@in_each_way
 async def test_a_reset_on_every_second_request_leaves_the_others_answered() -> None:
     good = answer(200, {"Connection": "close"})
     async with a_pair(sequence(good, reset(), good, reset())) as (receiver, transport):
@@ -694,7 +789,7 @@ async def black_holes(port: int, *addresses: str) -> AsyncIterator[None]:
         yield
 
 
-@on_each_loop
+@in_each_way
 async def test_addresses_that_do_not_answer_share_the_time_and_the_last_is_still_tried() -> None:
     dead = tuple(f"127.0.0.{n}" for n in range(11, 18))
     async with a_pair() as (receiver, transport), black_holes(receiver.port, *dead):
@@ -704,7 +799,7 @@ async def test_addresses_that_do_not_answer_share_the_time_and_the_last_is_still
         assert response.extensions["address"] == HOST
 
 
-@on_each_loop
+@in_each_way
 async def test_when_no_address_answers_the_deadline_ends_it() -> None:
     dead = ("127.0.0.11", "127.0.0.12")
     async with a_pair() as (receiver, transport), black_holes(receiver.port, *dead):
@@ -717,7 +812,7 @@ async def test_when_no_address_answers_the_deadline_ends_it() -> None:
         assert SHORT_S * 0.9 < loop.time() - began_at < SHORT_S + 2.0
 
 
-@on_each_loop
+@in_each_way
 async def test_an_address_that_refuses_is_passed_over() -> None:
     async with a_pair() as (receiver, transport):
         response = await post(transport, receiver.port, addresses=("127.0.0.2", HOST))
@@ -725,7 +820,7 @@ async def test_an_address_that_refuses_is_passed_over() -> None:
         assert response.extensions["address"] == HOST
 
 
-@on_each_loop
+@in_each_way
 async def test_without_an_address_there_is_nothing_to_dial() -> None:
     async with a_pair() as (receiver, transport):
         fault = await fault_of(transport, receiver.port, addresses=())
@@ -750,10 +845,18 @@ async def test_a_peer_that_is_not_permitted_gets_nothing() -> None:
         assert receiver.requests == []
 
 
+@on(*PROXIED)
+async def test_behind_a_proxy_the_peer_is_the_proxy_and_it_is_not_judged() -> None:
+    async with Receiver() as receiver, a_transport(permits=lambda _: False) as transport:
+        response = await post(transport, receiver.port)
+
+        assert (response.status_code, response.extensions["address"]) == (200, HOST)
+
+
 # Keeping connections
 
 
-@on_each_loop
+@in_each_way
 async def test_a_second_request_uses_the_connection_of_the_first() -> None:
     async with a_pair() as (receiver, transport):
         await post(transport, receiver.port)
@@ -765,7 +868,7 @@ async def test_a_second_request_uses_the_connection_of_the_first() -> None:
         assert repr(transport) == "<Transport [1 open, 1 idle]>"
 
 
-@on_each_loop
+@in_each_way
 async def test_a_kept_connection_that_died_costs_one_resend_on_a_fresh_one() -> None:
     for death in (close_without_answer(), reset()):
         async with a_pair(sequence(answer(), death, answer(201))) as (receiver, transport):
@@ -779,7 +882,7 @@ async def test_a_kept_connection_that_died_costs_one_resend_on_a_fresh_one() -> 
             assert [received.body for received in receiver.requests[1:]] == [b"[2]", b"[2]"]
 
 
-@on_each_loop
+@in_each_way
 async def test_a_request_is_resent_once_only() -> None:
     async with a_pair(sequence(answer(), close_without_answer())) as (receiver, transport):
         await post(transport, receiver.port)
@@ -790,7 +893,7 @@ async def test_a_request_is_resent_once_only() -> None:
         assert len(receiver.requests) == 3
 
 
-@on_each_loop
+@in_each_way
 async def test_a_request_is_not_resent_once_a_byte_of_an_answer_was_seen() -> None:
     async with a_pair(sequence(answer(), raw(b"HTTP/1", close=True))) as (receiver, transport):
         await post(transport, receiver.port)
@@ -801,7 +904,7 @@ async def test_a_request_is_not_resent_once_a_byte_of_an_answer_was_seen() -> No
         assert len(receiver.requests) == 2
 
 
-@on_each_loop
+@in_each_way
 async def test_a_kept_connection_that_hangs_is_not_resent() -> None:
     async with a_pair(sequence(answer(), hang())) as (receiver, transport):
         await post(transport, receiver.port)
@@ -812,7 +915,7 @@ async def test_a_kept_connection_that_hangs_is_not_resent() -> None:
         assert len(receiver.requests) == 2
 
 
-@on_each_loop
+@in_each_way
 async def test_a_connection_that_speaks_out_of_turn_is_dropped() -> None:
     async def chatter(_: Received, writer: Writer) -> None:
         await writer.answer()
@@ -827,7 +930,7 @@ async def test_a_connection_that_speaks_out_of_turn_is_dropped() -> None:
         assert repr(transport) == "<Transport [0 open, 0 idle]>"
 
 
-@on_each_loop
+@in_each_way
 async def test_two_answers_to_one_request_are_one_answer_and_a_dropped_connection() -> None:
     twice = OK + b"Content-Length: 0\r\n\r\n" + b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
     async with a_pair(raw(twice)) as (receiver, transport):
@@ -838,7 +941,7 @@ async def test_two_answers_to_one_request_are_one_answer_and_a_dropped_connectio
         assert receiver.connections == 2
 
 
-@on_each_loop
+@in_each_way
 async def test_no_more_connections_are_kept_for_one_origin_than_allowed() -> None:
     limits = PoolLimits(per_origin=2)
     async with a_pair(delayed(0.1, answer()), limits=limits) as (receiver, transport):
@@ -850,7 +953,7 @@ async def test_no_more_connections_are_kept_for_one_origin_than_allowed() -> Non
         assert repr(transport) == "<Transport [2 open, 2 idle]>"
 
 
-@on_each_loop
+@in_each_way
 async def test_past_the_total_the_connection_that_waits_longest_is_closed() -> None:
     limits = PoolLimits(total=2)
     async with Receiver() as a, Receiver() as b, Receiver() as c, a_transport(limits=limits) as t:
@@ -863,7 +966,7 @@ async def test_past_the_total_the_connection_that_waits_longest_is_closed() -> N
         assert repr(t) == "<Transport [2 open, 2 idle]>"
 
 
-@on_each_loop
+@in_each_way
 async def test_a_connection_that_nobody_needs_is_closed_after_a_while() -> None:
     limits = PoolLimits(idle_s=0.05, sweep_s=0.02)
     async with a_pair(limits=limits) as (receiver, transport):
@@ -874,7 +977,7 @@ async def test_a_connection_that_nobody_needs_is_closed_after_a_while() -> None:
         assert repr(transport) == "<Transport [0 open, 0 idle]>"
 
 
-@on_each_loop
+@in_each_way
 async def test_a_connection_is_not_kept_past_its_age() -> None:
     async with a_pair(limits=PoolLimits(max_age_s=0.0)) as (receiver, transport):
         for _ in range(2):
@@ -883,18 +986,18 @@ async def test_a_connection_is_not_kept_past_its_age() -> None:
         assert receiver.connections == 2
 
 
-@on_each_loop
+@in_each_way
 async def test_a_kept_connection_to_an_address_that_is_no_longer_given_is_not_used() -> None:
     async with a_pair() as (receiver, transport):
         await post(transport, receiver.port)
 
         fault = await fault_of(transport, receiver.port, addresses=("127.0.0.2",))
 
-        assert fault.kind == "connect_refused"
+        assert (fault.kind, fault.address) == (REFUSED[WAY.get()][0], "127.0.0.2")
         assert len(receiver.requests) == 1
 
 
-@on_each_loop
+@in_each_way
 async def test_a_connection_of_one_name_is_not_used_for_another_at_the_same_address() -> None:
     async with a_pair() as (receiver, transport):
         for name in ("a.example.com", "b.example.com"):
@@ -904,7 +1007,7 @@ async def test_a_connection_of_one_name_is_not_used_for_another_at_the_same_addr
         assert [received.connection for received in receiver.requests] == [1, 2]
 
 
-@on_each_loop
+@in_each_way
 async def test_many_requests_at_once_each_get_their_own_answer() -> None:
     async def echo(received: Received, writer: Writer) -> None:
         await writer.answer(200, body=received.body)
@@ -934,7 +1037,7 @@ async def test_many_requests_at_once_each_get_their_own_answer() -> None:
     ],
     ids=["hang", "head", "interim", "body", "chunk-extension", "half-a-body"],
 )
-@on_each_loop
+@in_each_way
 async def test_one_deadline_ends_it_however_lively_the_peer(
     behaviour: Behaviour, detail: str
 ) -> None:
@@ -949,7 +1052,7 @@ async def test_one_deadline_ends_it_however_lively_the_peer(
         await receiver.wait_for_connections(n=0)
 
 
-@on_each_loop
+@in_each_way
 async def test_a_kept_connection_holds_each_request_to_its_own_deadline() -> None:
     for first_s, second_s in ((LONG_S, SHORT_S), (SHORT_S / 4, SHORT_S)):
         async with a_pair(sequence(answer(), hang())) as (receiver, transport):
@@ -963,7 +1066,7 @@ async def test_a_kept_connection_holds_each_request_to_its_own_deadline() -> Non
             assert second_s * 0.9 < loop.time() - began_at < second_s + 2.0
 
 
-@on_each_loop
+@in_each_way
 async def test_an_answer_after_the_deadline_is_not_an_answer() -> None:
     async with a_pair(delayed(SHORT_S, answer())) as (receiver, transport):
         fault = await fault_of(transport, receiver.port, deadline_s=SHORT_S / 2)
@@ -971,7 +1074,7 @@ async def test_an_answer_after_the_deadline_is_not_an_answer() -> None:
         assert fault.kind == "timeout"
 
 
-@on_each_loop
+@in_each_way
 async def test_a_receiver_that_does_not_read_is_held_to_the_deadline() -> None:
     async def ignore(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
@@ -985,7 +1088,7 @@ async def test_a_receiver_that_does_not_read_is_held_to_the_deadline() -> None:
 # Ending
 
 
-@on_each_loop
+@in_each_way
 async def test_a_request_that_is_cancelled_takes_its_connection_with_it() -> None:
     async with a_pair(hang()) as (receiver, transport):
         sending = asyncio.ensure_future(post(transport, receiver.port))
@@ -999,7 +1102,7 @@ async def test_a_request_that_is_cancelled_takes_its_connection_with_it() -> Non
         assert repr(transport) == "<Transport [0 open, 0 idle]>"
 
 
-@on_each_loop
+@in_each_way
 async def test_closing_ends_idle_connections_and_those_in_use() -> None:
     async with a_pair() as (receiver, transport):
         receiver.script("/hang", hang())
@@ -1027,7 +1130,7 @@ async def a_tls_pair(*names: str, **flaws: bool) -> AsyncIterator[tuple[Receiver
         yield receiver, transport
 
 
-@on_each_loop
+@in_each_way
 async def test_tls_is_spoken_to_the_checked_address_in_the_name_of_the_host() -> None:
     authority, asked = make_authority(), []
     context = authority.server_context(NAME)
@@ -1045,7 +1148,7 @@ async def test_tls_is_spoken_to_the_checked_address_in_the_name_of_the_host() ->
         assert second.extensions["phases"].tls_s is None
 
 
-@on_each_loop
+@in_each_way
 async def test_an_older_tls_is_refused_and_tls_1_2_accepted() -> None:
     authority = make_authority()
     context = authority.server_context(NAME)
@@ -1068,7 +1171,7 @@ async def test_an_older_tls_is_refused_and_tls_1_2_accepted() -> None:
         ((HOST,), {}, "the certificate is for another name"),
     ],
 )
-@on_each_loop
+@in_each_way
 async def test_a_certificate_that_fails_a_check_is_a_tls_fault_that_names_it(
     names: tuple[str, ...], flaws: dict[str, bool], detail: str
 ) -> None:
@@ -1083,7 +1186,7 @@ async def test_a_certificate_that_fails_a_check_is_a_tls_fault_that_names_it(
         assert receiver.requests == []
 
 
-@on_each_loop
+@in_each_way
 async def test_a_certificate_of_an_authority_that_is_not_trusted_is_a_tls_fault() -> None:
     context = make_authority().server_context(NAME)
     async with (
@@ -1095,7 +1198,7 @@ async def test_a_certificate_of_an_authority_that_is_not_trusted_is_a_tls_fault(
         assert (fault.kind, fault.detail) == ("tls", "the certificate's issuer is not trusted")
 
 
-@on_each_loop
+@in_each_way
 async def test_a_port_that_does_not_speak_tls_is_a_tls_fault() -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 This is not TLS\r\n\r\n")
@@ -1108,7 +1211,7 @@ async def test_a_port_that_does_not_speak_tls_is_a_tls_fault() -> None:
         assert fault.detail.startswith("the handshake failed: ")
 
 
-@on_each_loop
+@in_each_way
 async def test_a_connection_that_is_closed_inside_the_handshake_is_a_tls_fault() -> None:
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -1123,7 +1226,7 @@ async def test_a_connection_that_is_closed_inside_the_handshake_is_a_tls_fault()
         )
 
 
-@on_each_loop
+@in_each_way
 async def test_a_handshake_that_drips_is_held_to_the_deadline() -> None:
     async def drip_handshake(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for byte in b"\x16\x03\x03\x40\x00\x02" + bytes(1000):
@@ -1140,7 +1243,7 @@ async def test_a_handshake_that_drips_is_held_to_the_deadline() -> None:
         assert SHORT_S * 0.9 < loop.time() - began_at < SHORT_S + 2.0
 
 
-@on_each_loop
+@in_each_way
 async def test_a_kept_tls_connection_that_died_costs_one_resend() -> None:
     async with a_tls_pair(NAME) as (receiver, transport):
         receiver.script("/", sequence(answer(), close_without_answer(), answer(201)))

@@ -14,10 +14,13 @@ from dispatcher.connection import tls_context
 from dispatcher.pool import PoolLimits
 from dispatcher.transport import Transport, request_head
 from schema.address import AddressPolicy, check_url
-from tests.load.receiver import body
+from tests.load.arithmetic import schedule_ns
+from tests.load.payload import body
 
 AT_A_TIME: Final = 64
+STOCK_S: Final = 60.0  # its own timeout would end what waits behind a slow machine
 _DEADLINE_S: Final = 60.0
+_WARM_UP: Final = 10  # one in so many comes before, unmeasured
 _JSON: Final = {"Content-Type": "application/json"}
 
 Post = Callable[[bytes], Awaitable[None]]
@@ -31,13 +34,32 @@ class Pace:
     cpu_us: float
 
 
+async def stock_pace(url: str, number: int) -> Pace:
+    """Measure httpx as it comes."""
+    async with httpx.AsyncClient(timeout=STOCK_S, verify=tls_context()) as client:
+        post = stock(client, url)
+        await flat_out(post, number // _WARM_UP)
+        return await flat_out(post, number)
+
+
+async def our_pace(url: str, number: int) -> Pace:
+    """Measure the dispatcher's transport, with nothing around it."""
+    transport = bare_transport()
+    try:
+        post = ours(transport, url)
+        await flat_out(post, number // _WARM_UP)
+        return await flat_out(post, number)
+    finally:
+        await transport.aclose()
+
+
 async def flat_out(post: Post, number: int) -> Pace:
     """Post so many bodies, `AT_A_TIME` at a time."""
     left = iter(range(number))
 
     async def worker() -> None:
         for n in left:
-            await post(body(time.time_ns(), n))
+            await post(body(time.monotonic_ns(), n))
 
     started_s, cpu_s = time.perf_counter(), time.process_time()
     async with asyncio.TaskGroup() as group:
@@ -47,19 +69,16 @@ async def flat_out(post: Post, number: int) -> Pace:
     return Pace(per_s=number / took_s, cpu_us=cost_s / number * 1e6)
 
 
-async def at_rate(send: Post, *, rate: float, seconds: float) -> int:
-    """Send bodies at a constant rate, each stamped with when it was to be sent; gives how many.
+async def at_rate(send: Post, *, rate: float, number: int) -> None:
+    """Send bodies at a constant rate, each stamped with when it was to be sent.
 
     Nothing is waited for in line, so a stall shows in all that it delays.
     """
-    number = round(rate * seconds)
-    loop = asyncio.get_running_loop()
-    start_s, start_ns = loop.time(), time.time_ns()
+    start_ns = time.monotonic_ns()
     async with asyncio.TaskGroup() as group:
-        for n in range(number):
-            await asyncio.sleep(start_s + n / rate - loop.time())
-            group.create_task(_run(send, body(start_ns + round(n / rate * 1e9), n)))
-    return number
+        for n, due_ns in enumerate(schedule_ns(start_ns=start_ns, rate=rate, number=number)):
+            await asyncio.sleep((due_ns - time.monotonic_ns()) / 1e9)
+            group.create_task(_run(send, body(due_ns, n)))
 
 
 async def _run(send: Post, content: bytes) -> None:

@@ -1,13 +1,16 @@
 """What is due comes back from Postgres in order, when there is room for it, and never twice."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
-from dispatcher.lane import NEVER, Lane, Lanes, Owed
+from dispatcher.health import HealthLimits
+from dispatcher.lane import NEVER, Lane, Owed
+from dispatcher.lanes import Lanes
 from dispatcher.match import Directory
 from dispatcher.refill import Refill
 from schema import ids
@@ -26,7 +29,7 @@ class Desk:
     def __init__(self, world: World, *, held_bytes: int = 1 << 30) -> None:
         limits = config(lane_depth=DEPTH, held_bytes=held_bytes)
         self.world = world
-        self.lanes = Lanes(depth=DEPTH, held_bytes=held_bytes, most_in_flight=16)
+        self.lanes = Lanes(depth=DEPTH, held_bytes=held_bytes, health=HealthLimits())
         self.directory = Directory(pool=world.pool, vault=VAULT, config=limits, shards=SHARDS)
         self.refilled: list[Lane] = []
         self.refill = Refill(
@@ -266,3 +269,124 @@ async def test_a_lane_that_was_closed_meanwhile_gets_nothing(desk: Desk, pool: P
         await eventually(lambda: bool(desk.refilled))
 
     assert (lane.waiting, desk.lanes.bytes) == (0, 0)
+
+
+class Traffic:
+    """What may happen to a lane: accepted, sent, given back, failing, mended, woken; at random."""
+
+    def __init__(self, desk: Desk, lane: Lane, chance: random.Random) -> None:
+        self.accepted: list[str] = []
+        self.taken: list[str] = []
+        self._desk = desk
+        self._lane = lane
+        self._chance = chance
+
+    async def happen(self) -> None:
+        often = (self._accept, self._send)
+        seldom = (self._give_back, self._fail, self._mend, self._wake)
+        await self._chance.choice([*often, *often, *seldom])()
+        await asyncio.sleep(self._chance.choice([0, 0.002]))
+
+    async def _accept(self) -> None:
+        """Store some as the intake does, then offer them as the service does."""
+        lane, number = self._lane, self._chance.randint(1, 5)
+        place = len(self.accepted) if lane.ordered else None
+        made = await self._desk.world.owe(lane.app_id, lane.endpoint_id, number, place=place)
+        self.accepted += made
+        for message_id in made:
+            owed = Owed(
+                lane=lane,
+                message_id=message_id,
+                event_type="a.b",
+                payload=b"{}",
+                content_type="application/json",
+                due_at=now(),
+                placed=lane.ordered,
+            )
+            if not self._desk.lanes.offer(lane, owed) and message_id not in lane.held:
+                self._desk.look(lane)
+
+    async def _send(self) -> None:
+        for _ in range(min(self._chance.randint(1, 2 * DEPTH), self._lane.waiting)):
+            self.taken.append(await self._desk.deliver(self._lane))
+
+    async def _give_back(self) -> None:
+        if self._desk.lanes.spill(self._lane, keep=self._chance.randint(0, 3)):
+            self._desk.look(self._lane)
+
+    async def _fail(self) -> None:
+        self._lane.health.failed(probe=False, now=0.0, dice=0.0)
+
+    async def _mend(self) -> None:
+        self._lane.health.mended()
+
+    async def _wake(self) -> None:
+        self._desk.refill.look_by_hand(self._lane)
+
+
+@pytest.mark.parametrize("ordered", [False, True], ids=["unordered", "ordered"])
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_is_offered_is_held_or_found_again_and_comes_once(
+    desk: Desk,
+    seed: int,
+    ordered: bool,  # noqa: FBT001
+) -> None:
+    app_id = await desk.world.app()
+    endpoint_id = await desk.world.endpoint(app_id, URL, ordered=ordered)
+    lane = await desk.lane(app_id, endpoint_id)
+    traffic = Traffic(desk, lane, random.Random(seed))
+
+    for _ in range(80):
+        await traffic.happen()
+    while len(traffic.taken) < len(traffic.accepted):
+        await eventually(lambda: lane.waiting > 0)
+        traffic.taken.append(await desk.deliver(lane))
+
+    assert sorted(traffic.taken) == sorted(traffic.accepted)
+    assert not ordered or traffic.taken == traffic.accepted
+    assert desk.lanes.bytes == 0
+
+
+async def test_times_that_count_no_more_are_thrown_out(desk: Desk) -> None:
+    lane, _ = await desk.owing(1)
+    later = asyncio.get_running_loop().time() + 600
+    for n in range(10_000):
+        lane.look_at = NEVER  # as when it is read
+        desk.refill.look(lane, later + n)
+
+    assert len(desk.refill._heap) < 2_000
+    desk.look(lane)
+    await eventually(lambda: lane.waiting == 1)
+
+
+async def test_what_was_asked_for_by_hand_comes_first_however_much_is_due(
+    desk: Desk, pool: Pool
+) -> None:
+    lane, messages = await desk.owing(10 * DEPTH)
+    desk.look(lane)
+    await eventually(lambda: lane.waiting == DEPTH)
+    chosen = next(m for m in reversed(messages) if m not in lane.held)
+    await pool.execute("UPDATE delivery SET manual = true WHERE message_id = $1", chosen)
+
+    desk.refill.look_by_hand(lane)
+    await eventually(lambda: lane.urgent == 1)
+
+    assert (lane.pop().message_id, lane.urgent) == (chosen, 0)
+
+
+async def test_of_an_ordered_lane_comes_what_leads_up_to_the_first_that_is_not_due(
+    desk: Desk, pool: Pool
+) -> None:
+    app_id = await desk.world.app()
+    endpoint_id = await desk.world.endpoint(app_id, URL, ordered=True)
+    messages = await desk.world.owe(app_id, endpoint_id, 3, place=100)
+    messages = await desk.world.owe(app_id, endpoint_id, 2, place=7) + messages
+    await due_in(pool, messages[3], 600)
+
+    lane = await desk.lane(app_id, endpoint_id)
+    desk.look(lane)
+    await eventually(lambda: lane.waiting > 0)
+
+    assert [owed.message_id for owed in lane.backlog] == messages[:3]
+    assert lane.blocked
+    assert lane.look_at - asyncio.get_running_loop().time() == pytest.approx(600, abs=5)

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
+from dispatcher.health import Health, HealthLimits
 from dispatcher.lane import AppQueue, Lane, Owed
 from dispatcher.metrics import Metrics
 from dispatcher.settle import Settled, Settler
@@ -221,9 +222,9 @@ async def test_a_letter_tells_failures_that_are_alike_by_their_fingerprint(
 ) -> None:
     app_id, endpoint_id, messages = await owed(world, 4)
     outcomes = [
-        Outcome(status=500, body=b"one"),
-        Outcome(status=500, body=b"another"),
-        Outcome(status=404),
+        Outcome(status=500, body=b"request 1 failed"),
+        Outcome(status=500, body=b"request 22 failed"),
+        Outcome(status=500, body=b"no database"),
         Outcome(fault=Fault.DNS, detail="no such name"),
     ]
     batch = [
@@ -242,7 +243,11 @@ async def test_a_letter_tells_failures_that_are_alike_by_their_fingerprint(
 
 def settled(made: Settlement) -> Settled:
     lane = Lane(
-        shard=0, app=AppQueue(app_id=made.app_id), endpoint_id=made.endpoint_id, target=None, cap=1
+        shard=0,
+        app=AppQueue(app_id=made.app_id),
+        endpoint_id=made.endpoint_id,
+        target=None,
+        health=Health(HealthLimits()),
     )
     owed = Owed(
         lane=lane,

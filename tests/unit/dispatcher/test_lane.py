@@ -2,10 +2,15 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dispatcher.lane import NEVER, Lane, Lanes, Owed
+from dispatcher.health import HealthLimits
+from dispatcher.lane import NEVER, Lane, Owed
+from dispatcher.lanes import HANDFUL, Lanes
 from dispatcher.match import Target, Tenant
 from dispatcher.pace import WINDOW_S, Send
 from schema.delivery import Reason
@@ -39,7 +44,7 @@ def tenant(*targets: Target, rate: int | None = None) -> Tenant:
 
 @pytest.fixture
 def lanes() -> Lanes:
-    made = Lanes(depth=DEPTH, held_bytes=BYTES, most_in_flight=CAP)
+    made = Lanes(depth=DEPTH, held_bytes=BYTES, health=HealthLimits(most_in_flight=CAP))
     made.open_shard(0, now=0.0)
     return made
 
@@ -116,18 +121,138 @@ def test_live_goes_before_backlog_but_backlog_does_not_starve(lanes: Lanes) -> N
     ]
 
 
-@pytest.mark.parametrize(
-    "target",
-    [replace(TARGET, state=EndpointState.PAUSED), replace(TARGET, ordered=True)],
-    ids=["paused", "ordered"],
-)
-def test_new_deliveries_of_a_paused_or_ordered_endpoint_are_postgres_s(
-    lanes: Lanes, target: Target
-) -> None:
-    lane = lane_of(lanes, tenant(target))
+def test_new_deliveries_of_a_paused_endpoint_are_postgres_s(lanes: Lanes) -> None:
+    lane = lane_of(lanes, tenant(replace(TARGET, state=EndpointState.PAUSED)))
 
     assert not lanes.offer(lane, owed(lane, "m1"))
-    assert (lanes.room(lane) == 0) is lane.paused
+    assert lanes.room(lane) == 0
+
+
+@given(
+    st.lists(st.sampled_from(["live", "backlog", "by hand", "pop"]), max_size=80), st.integers(1, 9)
+)
+def test_of_four_deliveries_three_are_live_while_there_are_both_and_none_is_lost(
+    steps: list[str], depth: int
+) -> None:
+    lanes = Lanes(depth=depth, held_bytes=1 << 30, health=HealthLimits())
+    lanes.open_shard(0, now=0.0)
+    lane = lane_of(lanes)
+    given_out, put = list[str](), list[str]()
+    streak: list[str] = []
+    for n, step in enumerate(steps):
+        delivery = owed(lane, f"{step} {n}")
+        if step == "live" and lanes.offer(lane, delivery):
+            put.append(delivery.message_id)
+        elif step == "backlog" and lanes.room(lane):
+            lanes.add_backlog(lane, delivery)
+            put.append(delivery.message_id)
+        elif step == "by hand":
+            lanes.add_first(lane, delivery)
+            put.append(delivery.message_id)
+        elif step == "pop" and lane.waiting:
+            both, urgent = bool(lane.live and lane.backlog), bool(lane.urgent)
+            name = lane.pop().message_id
+            given_out.append(name)
+            assert name.startswith("by hand") is urgent
+            streak = [*streak, name] if both and not urgent else streak if urgent else []
+            if len(streak) >= 4:
+                assert [one.startswith("backlog") for one in streak[-4:]].count(True) == 1
+        assert lane.waiting == len(lane.live) + len(lane.backlog)
+
+    while lane.waiting:
+        given_out.append(lane.pop().message_id)
+    assert sorted(given_out) == sorted(put)
+    assert [n for n in given_out if n.startswith("live")] == [n for n in put if n[0] == "l"]
+
+
+ORDERED = replace(TARGET, ordered=True)
+
+
+def test_an_ordered_lane_holds_one_queue_and_takes_nothing_while_postgres_has_more(
+    lanes: Lanes,
+) -> None:
+    lane = lane_of(lanes, tenant(ORDERED))
+    lanes.add_backlog(lane, owed(lane, "m0"))
+    assert lanes.offer(lane, owed(lane, "m1"))
+    lane.look_at = 5.0
+
+    assert not lanes.offer(lane, owed(lane, "m2"))
+
+    lane.look_at, lane.refilling = NEVER, True
+    assert not lanes.offer(lane, owed(lane, "m2"))
+    assert [lane.pop().message_id for _ in range(2)] == ["m0", "m1"]
+
+
+def test_an_ordered_lane_is_read_only_when_it_holds_nothing(lanes: Lanes) -> None:
+    lane = lane_of(lanes, tenant(ORDERED))
+    first = owed(lane, "m1")
+    assert lanes.is_low(lane)
+    lanes.offer(lane, first)
+    lane.pop()
+    assert not lanes.is_low(lane), "it is not settled"
+
+    lanes.let_go(first)
+
+    assert lanes.is_low(lane)
+
+
+@pytest.mark.parametrize(
+    "target", [ORDERED, replace(TARGET, state=EndpointState.PAUSED)], ids=["ordered", "paused"]
+)
+def test_what_waits_goes_back_to_postgres_when_its_endpoint_is_ordered_or_paused(
+    lanes: Lanes, target: Target
+) -> None:
+    lane = lane_of(lanes)
+    for n in range(3):
+        lanes.offer(lane, owed(lane, f"live{n}"))
+        lanes.add_backlog(lane, owed(lane, f"backlog{n}"))
+    flying = lane.pop()
+
+    lanes.retarget(lane, tenant(target), now=0.0)
+
+    assert (lane.waiting, lane.held, lanes.bytes) == (0, {flying.message_id}, flying.size)
+
+
+def test_a_lane_that_gives_back_keeps_the_first_of_each_queue(lanes: Lanes) -> None:
+    lane = lane_of(lanes)
+    for n in range(DEPTH):
+        lanes.offer(lane, owed(lane, f"live{n}"))
+        lanes.add_backlog(lane, owed(lane, f"backlog{n}"))
+
+    assert lanes.spill(lane, keep=1)
+
+    assert lane.held == {"live0", "backlog0"}
+    assert (lane.waiting, lanes.bytes) == (2, 4)
+    assert not lanes.spill(lane, keep=1)
+
+
+def test_a_lane_of_a_failing_endpoint_holds_a_handful() -> None:
+    lanes = Lanes(depth=1_000, held_bytes=1 << 30, health=HealthLimits(failing_after=1))
+    lanes.open_shard(0, now=0.0)
+    lane = lane_of(lanes)
+    lane.health.failed(probe=False, now=0.0, dice=0.0)
+
+    taken = [lanes.offer(lane, owed(lane, f"m{n}")) for n in range(20)]
+
+    assert taken.count(True) == lanes.room(lane) == HANDFUL
+
+
+@pytest.mark.parametrize(
+    "changed", [{"url_text": "http://elsewhere/"}, {"state": EndpointState.PAUSED}]
+)
+def test_an_endpoint_that_is_changed_by_hand_is_tried_again_at_once(
+    lanes: Lanes, changed: dict[str, Any]
+) -> None:
+    lane = lane_of(lanes)
+    for _ in range(10):
+        lane.health.failed(probe=False, now=0.0, dice=0.0)
+    lanes.failing.add(lane)
+    lanes.retarget(lane, tenant(replace(TARGET, channels=frozenset({"a"}))), now=0.0)
+    assert lane.health.failing, "what is sent there does not change how it does"
+
+    lanes.retarget(lane, tenant(replace(TARGET, **changed)), now=0.0)
+
+    assert (lane.health.failing, lane.health.cap, lanes.failing) == (False, 1, set())
 
 
 @pytest.mark.parametrize(
@@ -171,7 +296,7 @@ def test_a_lane_that_is_opened_after_a_take_over_waits_for_what_the_former_owner
 
     assert lane.pace is not None
     assert lane.app.pace is not None
-    assert lane.pace.slot(100.0) == lane.app.pace.slot(100.0) == 100.0 + WINDOW_S
+    assert lane.pace.slot() == lane.app.pace.slot() == 100.0 + WINDOW_S
 
 
 def test_a_change_of_target_keeps_what_was_sent_and_a_new_limit_counts_from_now(
@@ -185,9 +310,9 @@ def test_a_change_of_target_keeps_what_was_sent_and_a_new_limit_counts_from_now(
 
     lanes.retarget(lane, tenant(replace(TARGET, throttle_rate=1), rate=2), now=60.0)
 
-    assert lane.pace.slot(60.0) == 50.0 + WINDOW_S
+    assert lane.pace.slot() == 50.0 + WINDOW_S
     assert lane.app.pace is not None
-    assert lane.app.pace.slot(60.0) == 60.0 + WINDOW_S
+    assert lane.app.pace.slot() == 60.0 + WINDOW_S
 
 
 def test_only_lanes_that_are_idle_for_long_are_swept(lanes: Lanes) -> None:
@@ -201,20 +326,3 @@ def test_only_lanes_that_are_idle_for_long_are_swept(lanes: Lanes) -> None:
 
     assert list(lanes) == [busy, waiting]
     assert lanes.get("app", idle.endpoint_id) is None
-
-
-def test_the_cap_halves_when_an_endpoint_struggles_and_grows_by_one(lanes: Lanes) -> None:
-    lane = lane_of(lanes)
-    caps = []
-    for _ in range(5):
-        lane.struggled()
-        caps.append(lane.cap)
-    for _ in range(3):
-        lane.succeeded(3)
-        caps.append(lane.cap)
-
-    assert caps == [4, 2, 1, 1, 1, 2, 3, 3]
-
-
-def test_an_ordered_endpoint_has_one_in_flight(lanes: Lanes) -> None:
-    assert lane_of(lanes, tenant(replace(TARGET, ordered=True))).most_in_flight == 1

@@ -1,14 +1,18 @@
 """Turns are fair between apps, cost what is sent, and obey every cap, rate and hold."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.lane import UNIT_BYTES, Lane, Lanes, Owed
+from dispatcher.health import HealthLimits
+from dispatcher.lane import UNIT_BYTES, Lane, Owed
+from dispatcher.lanes import Lanes
 from dispatcher.match import Target, Tenant
 from dispatcher.pace import WINDOW_S
 from dispatcher.schedule import QUANTUM, Schedule
@@ -24,7 +28,9 @@ class Bench:
 
     def __init__(self, *, process: int = 1_000, app: int = 1_000, endpoint: int = 1_000) -> None:
         self.schedule = Schedule(process_in_flight=process, app_in_flight=app)
-        self.lanes = Lanes(depth=100_000, held_bytes=1 << 40, most_in_flight=endpoint)
+        self.lanes = Lanes(
+            depth=100_000, held_bytes=1 << 40, health=HealthLimits(most_in_flight=endpoint)
+        )
         self.lanes.open_shard(0, now=-WINDOW_S)
         self.now = 0.0
         self._numbers = count()
@@ -37,6 +43,7 @@ class Bench:
         rate: int | None = None,
         app_rate: int | None = None,
         state: EndpointState = EndpointState.ACTIVE,
+        ordered: bool = False,
     ) -> Lane:
         tenant = Tenant(id=app_id, environment_id="org", shard=0, throttle_rate=app_rate)
         tenant.targets[endpoint_id] = Target(
@@ -52,7 +59,7 @@ class Bench:
             channels=None,
             retry_policy=RetryPolicy(waits_s=()),
             throttle_rate=rate,
-            ordered=False,
+            ordered=ordered,
         )
         return self.lanes.open_lane(tenant, 0, app_id, endpoint_id, now=0.0)
 
@@ -136,6 +143,67 @@ def test_an_app_that_comes_new_waits_for_no_more_than_one_round() -> None:
         order.append(owed.lane.app_id)
         bench.land(owed)
     assert len(order) <= 10 * 4 + 1
+
+
+app_loads = st.lists(
+    st.lists(st.integers(0, 5), min_size=1, max_size=3), min_size=2, max_size=5
+)  # units of each app's payloads, over and over
+
+
+@given(app_loads, st.integers(1, 3), st.integers(60, 200))
+def test_apps_with_something_to_send_are_never_further_apart_than_a_turn_and_a_delivery(
+    loads: list[list[int]], process: int, turns: int
+) -> None:
+    """Units sent since any moment differ by a quantum, what one delivery may cost, and its cap."""
+    bench, spent, flying = Bench(process=process), [0] * len(loads), list[Owed]()
+    lanes = [bench.lane(f"app{n}") for n in range(len(loads))]
+    for lane, sizes in zip(lanes, loads, strict=True):
+        for n in range(turns):
+            bench.owe(lane, 1, size=sizes[n % len(sizes)] * UNIT_BYTES)
+    largest, history = 1 + max(map(max, loads)), [list(spent)]
+
+    for n in range(turns):
+        owed = bench.pick()
+        while owed is None:
+            bench.land(flying.pop(n % len(flying)))
+            owed = bench.pick()
+        flying.append(owed)
+        spent[lanes.index(owed.lane)] += 1 + owed.size // UNIT_BYTES
+        history.append(list(spent))
+
+    for since in history[:: max(len(history) // 10, 1)]:
+        gained = [now - then for now, then in zip(spent, since, strict=True)]
+        assert max(gained) - min(gained) <= 2 * (QUANTUM + largest)
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.randoms(use_true_random=False),
+)
+def test_nobody_starves_and_no_cap_is_passed_in_whatever_order_attempts_end(
+    endpoints: list[int], process: int, app: int, endpoint: int, chance: Random
+) -> None:
+    bench = Bench(process=process, app=app, endpoint=endpoint)
+    lanes = [
+        bench.lane(f"app{a}", f"ep{e}") for a, number in enumerate(endpoints) for e in range(number)
+    ]
+    for lane in lanes:
+        bench.owe(lane, 5)
+    flying, done = list[Owed](), Counter[Lane]()
+
+    while flying or any(lane.waiting for lane in lanes):
+        flying += bench.pick_all()
+        assert len(flying) <= process
+        assert max(turns(flying).values()) <= app
+        assert max(Counter(one.lane for one in flying).values()) <= endpoint
+        landed = flying.pop(chance.randrange(len(flying)))
+        bench.land(landed)
+        done[landed.lane] += 1
+
+    assert done == dict.fromkeys(lanes, 5)
 
 
 @pytest.mark.parametrize("in_flight", [1, 1_000])
@@ -292,3 +360,192 @@ def test_a_dropped_lane_is_not_picked_and_the_rest_goes_on() -> None:
     bench.schedule.landed(flying)
     assert bench.pick() is None
     assert bench.schedule.in_flight == 0
+
+
+def test_the_next_of_an_ordered_endpoint_goes_when_the_former_is_settled() -> None:
+    bench = Bench()
+    lane = bench.lane("app", ordered=True)
+    bench.owe(lane, 3)
+
+    (first,) = bench.pick_all()
+    bench.schedule.landed(first)
+    assert bench.pick() is None, "it is not settled"
+    bench.lanes.let_go(first)
+    bench.schedule.ready(lane)
+
+    assert [owed.message_id for owed in bench.pick_all()] == ["m1"]
+
+
+def failing(lane: Lane, *, now: float = 0.0) -> Lane:
+    while not lane.health.failing:
+        lane.health.failed(probe=False, now=now, dice=0.0)
+    return lane
+
+
+def test_a_failing_endpoint_gets_one_probe_at_a_time_with_a_gap_between() -> None:
+    bench = Bench()
+    lane = failing(bench.lane("app"))
+    bench.owe(lane, 100)
+    sent: list[float] = []
+
+    for _ in range(6):
+        assert bench.pick() is None
+        assert bench.go_on()
+        (probe,) = bench.pick_all()
+        assert probe.probe
+        sent.append(bench.now)
+        bench.land(probe)
+        lane.health.failed(probe=True, now=bench.now, dice=0.0)
+
+    assert sent == [1, 3, 7, 15, 31, 63]
+
+
+def test_what_is_asked_for_by_hand_is_the_next_probe_and_waits_for_no_gap() -> None:
+    bench = Bench()
+    lane = failing(bench.lane("app"))
+    bench.owe(lane, 3)
+    by_hand = Owed(
+        lane=lane, message_id="h", event_type="a", payload=b"", content_type="", due_at=DUE
+    )
+
+    bench.lanes.add_first(lane, by_hand)
+    bench.schedule.ready(lane)
+
+    assert bench.pick_all() == [by_hand]
+    bench.land(by_hand)
+    assert bench.pick() is None, "it was one"
+
+
+def test_a_failing_endpoint_keeps_nobody_else_from_sending() -> None:
+    bench = Bench(process=1)
+    bench.owe(failing(bench.lane("app", "dead")), 1_000)
+    bench.owe(bench.lane("app", "live"), 5)
+    bench.owe(bench.lane("other"), 5)
+    picked = []
+
+    while (owed := bench.pick()) is not None:
+        picked.append(owed)
+        bench.land(owed)
+
+    assert Counter(owed.lane.endpoint_id for owed in picked) == {"live": 5, "ep": 5}
+
+
+@given(
+    ends=st.lists(st.tuples(st.sampled_from(["ok", "bad", "other"]), st.floats(0, 5)), max_size=60),
+    dice=st.floats(0, 1, exclude_max=True),
+    ordered=st.booleans(),
+)
+def test_whatever_becomes_of_attempts_probes_go_alone_on_time_and_all_is_sent_in_the_end(
+    *, ends: list[tuple[str, float]], dice: float, ordered: bool
+) -> None:
+    bench = Bench(endpoint=4)
+    lane, number = bench.lane("app", ordered=ordered), 80
+    bench.owe(lane, number)
+    flying, sent, left = list[Owed](), 0, iter(ends)
+    while sent < number:
+        probing, not_before = lane.health.failing, lane.health.probe_at
+        began = bench.pick_all()
+        flying, sent = flying + began, sent + len(began)
+        assert not (probing and began) or (len(flying) == 1 and bench.now >= not_before)
+        assert len(flying) <= (1 if ordered else 4)
+        if not flying:
+            assert bench.go_on(), "some timer brings it back"
+            continue
+        end, takes_s = next(left, ("ok", 0.1))
+        bench.now += takes_s
+        landed = flying.pop(0)
+        bench.schedule.landed(landed)
+        if end == "bad":
+            lane.health.failed(probe=landed.probe, now=bench.now, dice=dice)
+        elif end == "ok":
+            lane.health.succeeded()
+        else:
+            lane.health.answered()
+        bench.lanes.let_go(landed)
+        bench.schedule.ready(lane)
+        bench.schedule.due(bench.now)
+
+    assert sent == number
+
+
+def test_who_waits_for_a_send_to_leave_is_told_and_asks_nothing_meanwhile() -> None:
+    bench = Bench()
+    lane, other = bench.lane("app", rate=1, app_rate=2), bench.lane("app", "other", app_rate=2)
+    bench.owe(lane, 2)
+    bench.owe(other, 2)
+    first, second = bench.schedule.pick(0.0), bench.schedule.pick(0.0)
+    assert first is not None
+    assert second is not None
+    assert bench.pick() is None
+    assert bench.schedule.next_timer() is None
+
+    assert bench.schedule.left(first, 3.0)
+    assert bench.pick() is None
+
+    assert bench.schedule.next_timer() == 3.0 + WINDOW_S
+    bench.go_on()
+    assert len(bench.pick_all()) == 1
+    assert bench.schedule.left(second, 3.0), "the app waits for it now"
+
+
+def test_what_never_left_holds_nobody_back_when_its_attempt_has_ended() -> None:
+    bench = Bench()
+    lane = bench.lane("app", rate=1, app_rate=1)
+    bench.owe(lane, 2)
+    first = bench.schedule.pick(0.0)
+    assert first is not None
+    assert bench.pick() is None
+
+    bench.land(first)
+    assert bench.pick() is None
+    bench.go_on()
+
+    assert (bench.now, len(bench.pick_all())) == (WINDOW_S, 1)
+
+
+def test_a_higher_rate_counts_at_once_for_what_waits() -> None:
+    bench = Bench()
+    lane = bench.lane("app", rate=1)
+    bench.owe(lane, 50)
+    assert len(bench.pick_all()) == 1
+    assert bench.pick() is None
+
+    tenant = Tenant(id="app", environment_id="org", shard=0, throttle_rate=None)
+    assert lane.target is not None
+    tenant.targets["ep"] = replace(lane.target, throttle_rate=20)
+    bench.now = 0.5
+    bench.lanes.retarget(lane, tenant, now=bench.now)
+    bench.schedule.ready(lane)
+
+    assert bench.pick() is None, "a send of the last second counts"
+    bench.go_on()
+    assert (bench.now, len(bench.pick_all())) == (WINDOW_S, 20)
+
+
+def test_a_limit_that_is_lifted_holds_nothing_back() -> None:
+    bench = Bench()
+    lane = bench.lane("app", rate=1)
+    bench.owe(lane, 50)
+    assert len(bench.pick_all()) == 1
+    assert bench.pick() is None
+
+    tenant = Tenant(id="app", environment_id="org", shard=0, throttle_rate=None)
+    assert lane.target is not None
+    tenant.targets["ep"] = replace(lane.target, throttle_rate=None)
+    bench.lanes.retarget(lane, tenant, now=bench.now)
+    bench.schedule.ready(lane)
+
+    assert len(bench.pick_all()) == 49
+
+
+def test_who_waits_for_a_slot_has_one_timer_however_often_something_is_added() -> None:
+    bench = Bench()
+    lane = bench.lane("app", rate=1)
+    bench.owe(lane, 2)
+    bench.pick_all()
+
+    for _ in range(100):
+        bench.owe(lane, 1)
+        assert bench.pick() is None
+
+    assert len(bench.schedule._timers) == 1

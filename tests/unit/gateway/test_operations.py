@@ -18,6 +18,7 @@ OPERATORS_ONLY = {
     "PATCH /api/v1/event-type/{event_type_name}",
     "DELETE /api/v1/event-type/{event_type_name}",
     "POST /api/v1/app/{app_id}/msg",
+    "POST /api/v1/app/{app_id}/msg/bulk",
     "DELETE /api/v1/app/{app_id}/msg/{msg_id}/content",
     "DELETE /api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content",
     "GET /api/v1/rejected-event",
@@ -66,3 +67,45 @@ def test_no_path_ends_with_a_slash() -> None:
 def test_an_operation_stands_in_the_table_once() -> None:
     with pytest.raises(ValueError, match="stands twice"):
         build([*ALL, ALL[0]])
+
+
+def test_a_path_is_found_with_its_parameters_and_a_name_goes_before_a_parameter() -> None:
+    table = build(ALL)
+
+    assert found("POST", "/api/v1/app/a-1/msg/bulk") == {"app_id": "a-1"}
+    assert found("GET", "/api/v1/app/a-1/msg/bulk") == {"app_id": "a-1", "msg_id": "bulk"}
+    assert found("GET", "/api/v1/app/a/msg/m/attempt/t") == {
+        "app_id": "a", "msg_id": "m", "attempt_id": "t"
+    }  # fmt: skip
+    assert found("HEAD", "/api/v1/app") == {}
+    assert table.methods("/api/v1/app") == ["GET", "POST"]
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/api", "/api/v1/app//msg", "/api/v1/app/a/msg/m/x", "api/v1/app", "*"]
+)
+def test_what_is_no_path_of_ours_is_not_found(path: str) -> None:
+    table = build(ALL)
+
+    assert table.find("GET", path) is None
+    assert table.methods(path) == []
+
+
+@pytest.mark.parametrize("operation", ALL, ids=name)
+def test_every_operation_is_found_at_its_path_and_no_other_answers_there(
+    operation: AnyOperation,
+) -> None:
+    path = operation.path.replace("{", "").replace("}", "")
+
+    parameters = found(operation.method, path)
+
+    assert parameters is not None
+    assert "/".join(f"{{{part}}}" if part in parameters else part for part in path.split("/")) == (
+        operation.path
+    )
+
+
+def found(method: str, path: str) -> dict[str, str] | None:
+    """Give the parameters of a path that an operation has."""
+    answers = build(ALL).find(method, path)
+    return None if answers is None else answers[1]

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from gateway.bulk import BulkTooLarge
+from gateway.limits import BacklogFull, RateLimited
 from gateway.problems import STATUS, respond, status_of
 from schema import errors
 from schema.errors import FieldFault, HooklineError
@@ -21,7 +23,10 @@ EXAMPLES: dict[HooklineError, tuple[int, str]] = {
     errors.NotFound("Application"): (404, "not_found"),
     errors.Conflict(): (409, "conflict"),
     errors.TooLarge(10): (413, "payload_too_large"),
-    errors.Overload("full"): (429, "overload"),
+    errors.Overload("full"): (503, "overload"),
+    RateLimited("fast", 1.0, {}): (429, "rate_limited"),
+    BacklogFull("much", 5.0, {}): (429, "backlog_full"),
+    BulkTooLarge(10): (413, "bulk_too_large"),
     errors.Unavailable("Postgres"): (503, "unavailable"),
     errors.SettingsFault(["x"]): (500, "server_error"),
 }

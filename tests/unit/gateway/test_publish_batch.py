@@ -37,11 +37,12 @@ class Server:
                 await asyncio.sleep(0)
 
     def gatherer(
-        self, *, most: int = 100, most_size: int = 100, waiting: int = 100
+        self, *, most: int = 100, most_size: int = 100, waiting: int = 100, lanes: int = 1
     ) -> Gatherer[int, int]:
         return Gatherer(
             self.carry,
-            lanes=1,
+            lanes=lanes,
+            least_beside=3,
             most=most,
             most_size=most_size,
             most_waiting=waiting,
@@ -65,6 +66,26 @@ async def test_a_gatherer_carries_together_what_comes_while_a_batch_is_under_way
     assert server.batches == [[1], list(range(2, 10))]
 
 
+async def test_enough_that_wait_go_beside_a_batch_under_way_as_far_as_there_are_lanes() -> None:
+    server = Server()
+    server.open.clear()
+    async with server.gatherer(lanes=2) as gatherer:
+        waiting = [asyncio.ensure_future(gatherer.submit(1))]
+        await server.busy(1)
+
+        waiting += [asyncio.ensure_future(gatherer.submit(n)) for n in (2, 3)]
+        await asyncio.sleep(0)
+        waiting += [asyncio.ensure_future(gatherer.submit(n)) for n in (4,)]
+        await server.busy(2)
+        waiting += [asyncio.ensure_future(gatherer.submit(n)) for n in (5, 6, 7)]
+        await asyncio.sleep(0)
+        server.open.set()
+
+        await asyncio.gather(*waiting)
+
+    assert server.batches == [[1], [2, 3, 4], [5, 6, 7]]
+
+
 async def test_a_batch_is_bounded_in_number_and_size_and_one_larger_item_goes_alone() -> None:
     server = Server()
     async with server.gatherer(most=3, most_size=10) as gatherer:
@@ -72,6 +93,32 @@ async def test_a_batch_is_bounded_in_number_and_size_and_one_larger_item_goes_al
         await asyncio.gather(*(gatherer.submit(n, size) for n, size in enumerate(sizes)))
 
     assert server.batches == [[0, 1, 2], [3, 4], [5], [6], [7]]
+
+
+async def test_an_item_that_stands_for_many_counts_as_many() -> None:
+    server = Server()
+    async with server.gatherer(most=10) as gatherer:
+        counts = [4, 6, 1, 25, 9, 2]
+        await asyncio.gather(*(gatherer.submit(n, 1, count) for n, count in enumerate(counts)))
+
+    assert server.batches == [[0, 1], [2], [3], [4], [5]]
+
+
+async def test_what_waits_can_be_failed_with_what_is_under_way_and_others_go_on() -> None:
+    server = Server()
+    server.open.clear()
+    async with server.gatherer() as gatherer:
+        first = asyncio.ensure_future(gatherer.submit(1))
+        await server.busy(1)
+        waiting = [asyncio.ensure_future(gatherer.submit(n)) for n in (2, 3)]
+        await asyncio.sleep(0)
+
+        gatherer.fail_waiting(ValueError("away"))
+
+        server.open.set()
+        failed = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(answer) for answer in failed] == [ValueError, ValueError]
+        assert [await first, await gatherer.submit(4)] == [2, 8]
 
 
 async def test_more_than_may_wait_is_refused_at_once() -> None:

@@ -15,8 +15,9 @@ NOW = datetime(2026, 3, 4, 5, 6, 7, 890_123, tzinfo=UTC)
 PREFIXES = (ids.APP, ids.ENDPOINT, ids.MESSAGE, ids.ATTEMPT, ids.DEAD_LETTER, ids.REJECTED_EVENT)
 
 moments = st.datetimes(BEGIN.replace(tzinfo=None), END.replace(tzinfo=None), timezones=st.just(UTC))
-chances = st.binary(min_size=20, max_size=20)
-extremes = st.sampled_from([bytes(20), b"\xff" * 20]) | chances
+chances = st.binary(min_size=ids.CHANCE_BYTES, max_size=ids.CHANCE_BYTES)
+# The smallest and the largest letter.
+extremes = st.sampled_from([bytes(ids.CHANCE_BYTES), bytes([61]) * ids.CHANCE_BYTES]) | chances
 
 
 @given(moments, st.integers(1, 10_000), extremes, extremes)
@@ -35,6 +36,11 @@ def test_an_id_says_its_moment_to_4_ms(at: datetime, chance: bytes, prefix: str)
     told = ids.time_of(ids.new_id(prefix, at, chance))
 
     assert timedelta() <= at - told < STEP
+
+
+@given(moments, extremes)
+def test_the_rough_time_of_an_id_is_right_to_8_ms(at: datetime, chance: bytes) -> None:
+    assert abs(at - ids.rough_time_of(ids.new_id(ids.MESSAGE, at, chance))) <= 2 * STEP
 
 
 @given(moments, extremes)

@@ -1,0 +1,71 @@
+"""What is written of an attempt and its delivery, once it is decided. Pure: brings no clock."""
+
+from datetime import datetime
+from typing import Final
+
+from dispatcher.lane import Owed
+from dispatcher.match import Target
+from schema import ids
+from schema.delivery import Delivered, Outcome, Park, Reason, Retry, State, Trigger, Verdict
+from schema.store.settle import AttemptRow, Settlement
+
+DELIVERED: Final = Delivered()
+
+
+def decided(
+    owed: Owed, target: Target, outcome: Outcome, started_at: datetime, verdict: Verdict
+) -> Settlement:
+    """Say where a delivery stands after an attempt, and what the log tells of it."""
+    word, state, reason, due_at = _stands(verdict, was_delivered=owed.was_delivered)
+    failures = owed.failures if verdict is DELIVERED else owed.failures + 1
+    return Settlement(
+        app_id=owed.lane.app.app_id,
+        message_id=owed.message_id,
+        endpoint_id=owed.lane.endpoint_id,
+        state=state,
+        attempts=owed.attempts + 1,
+        failures=failures,
+        run=owed.run,
+        due_at=due_at,
+        reason=reason,
+        disable=str(reason) if isinstance(verdict, Park) and verdict.disable else None,
+        attempt=AttemptRow(
+            id=ids.new_id(ids.ATTEMPT, started_at),
+            event_type=owed.event_type,
+            trigger=Trigger.MANUAL if owed.manual else Trigger.SCHEDULED,
+            verdict=word,
+            url=target.url_text,
+            started_at=started_at,
+            outcome=outcome,
+        ),
+    )
+
+
+def given_up(owed: Owed) -> Settlement:
+    """Say where a delivery stands that is parked without an attempt."""
+    return Settlement(
+        app_id=owed.lane.app.app_id,
+        message_id=owed.message_id,
+        endpoint_id=owed.lane.endpoint_id,
+        state=State.DELIVERED if owed.was_delivered else State.DEAD,
+        attempts=owed.attempts,
+        failures=owed.failures,
+        run=owed.run,
+        reason=None if owed.was_delivered else owed.reason or Reason.ENDPOINT_DELETED,
+    )
+
+
+def _stands(
+    verdict: Verdict, *, was_delivered: bool
+) -> tuple[str, State, Reason | None, datetime | None]:
+    """Say what a verdict is called in the log, and where its delivery stands from now on.
+
+    What had been delivered before and was sent again by hand stays delivered, whatever came of it.
+    """
+    if isinstance(verdict, Delivered):
+        return "delivered", State.DELIVERED, None, None
+    if was_delivered:
+        return "failed", State.DELIVERED, None, None
+    if isinstance(verdict, Retry):
+        return "retry", State.RETRYING, None, verdict.due_at
+    return "park", State.DEAD, verdict.reason, None
