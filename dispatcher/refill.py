@@ -181,6 +181,7 @@ class Refill:
         finally:
             batch.end()
         for lane in {id(lane): lane for lane in batch.lanes()}.values():
+            self.drained(lane)  # it may have run low while it was being read
             self._on_refilled(lane)
 
     async def _read(self, batch: _Batch) -> None:

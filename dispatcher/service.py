@@ -242,6 +242,7 @@ class Dispatcher:
             self._refill.look(lane, self._loop.time())
         else:
             self._refill.look_when_due(lane, due_at)
+        self._refill.drained(lane)
 
     async def _know(self, app_ids: AbstractSet[str]) -> dict[str, Tenant]:
         """Give the apps that exist."""

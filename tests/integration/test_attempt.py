@@ -301,7 +301,7 @@ async def test_a_fault_of_the_egress_proxy_is_explained_and_tried_again(
         )
 
         assert (outcome.fault, outcome.detail) == (
-            Fault.CONNECT,
+            Fault.PROXY,
             "the egress proxy cannot be reached",
         )
         assert isinstance(verdict, Retry)

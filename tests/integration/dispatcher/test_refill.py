@@ -390,3 +390,28 @@ async def test_of_an_ordered_lane_comes_what_leads_up_to_the_first_that_is_not_d
     assert [owed.message_id for owed in lane.backlog] == messages[:3]
     assert lane.blocked
     assert lane.look_at - asyncio.get_running_loop().time() == pytest.approx(600, abs=5)
+
+
+async def test_an_ordered_lane_that_runs_out_while_it_is_looked_at_by_hand_is_read_on(
+    desk: Desk, pool: Pool
+) -> None:
+    app_id = await desk.world.app()
+    endpoint_id = await desk.world.endpoint(app_id, URL, ordered=True)
+    (first,) = await desk.world.owe(app_id, endpoint_id, 1, place=1)
+    lane = await desk.lane(app_id, endpoint_id)
+    desk.look(lane)
+    await eventually(lambda: lane.waiting == 1)
+    (second,) = await desk.world.owe(app_id, endpoint_id, 1, place=2)
+    async with pool.acquire() as link, link.transaction():
+        await link.execute("LOCK TABLE delivery IN ACCESS EXCLUSIVE MODE")
+        desk.refill.look_by_hand(lane)
+        await eventually(lambda: _waits(pool))
+
+        await link.execute(
+            "UPDATE delivery SET state = 'delivered', due_at = NULL WHERE message_id = $1",
+            first,
+        )
+        desk.lanes.let_go(lane.pop())
+        desk.refill.drained(lane)
+
+    await eventually(lambda: [owed.message_id for owed in lane.backlog] == [second])
