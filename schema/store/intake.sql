@@ -22,7 +22,7 @@ WITH held AS MATERIALIZED (
                 $37::timestamptz[])
         AS f(id, epoch, position, stream_at, known, known_at)
     JOIN shard AS s ON s.id = f.id AND s.epoch = f.epoch AND s.owner = $4
-    FOR NO KEY UPDATE OF s),
+    ORDER BY s.id FOR NO KEY UPDATE OF s),
 fence AS (
     UPDATE shard AS s SET position = h.new_position, stream_at = h.new_stream_at
     FROM held AS h WHERE s.id = h.id AND h.follows

@@ -18,9 +18,13 @@ SELECT count(*) FROM shard;
 
 -- name: renew :many
 -- Keep the shards $2 with epochs $3 for $4 more seconds; what is not in the answer is lost.
+-- Whoever writes several shards locks them by their ids' order, or two would wait for each other.
+WITH held AS MATERIALIZED (
+    SELECT s.id FROM unnest($2::int[], $3::bigint[]) AS f(id, epoch)
+    JOIN shard AS s ON s.id = f.id AND s.epoch = f.epoch AND s.owner = $1
+    ORDER BY s.id FOR NO KEY UPDATE OF s)
 UPDATE shard AS s SET lease_until = now() + make_interval(secs => $4)
-FROM unnest($2::int[], $3::bigint[]) AS f(id, epoch)
-WHERE s.id = f.id AND s.epoch = f.epoch AND s.owner = $1
+FROM held WHERE s.id = held.id
 RETURNING s.id;
 
 -- name: claim :many
@@ -36,9 +40,12 @@ RETURNING s.id, s.epoch, s.position, s.stream_at;
 
 -- name: release :exec
 -- Give the shards $2 with epochs $3 back.
+WITH held AS MATERIALIZED (
+    SELECT s.id FROM unnest($2::int[], $3::bigint[]) AS f(id, epoch)
+    JOIN shard AS s ON s.id = f.id AND s.epoch = f.epoch AND s.owner = $1
+    ORDER BY s.id FOR NO KEY UPDATE OF s)
 UPDATE shard AS s SET owner = NULL, lease_until = NULL
-FROM unnest($2::int[], $3::bigint[]) AS f(id, epoch)
-WHERE s.id = f.id AND s.epoch = f.epoch AND s.owner = $1;
+FROM held WHERE s.id = held.id;
 
 -- name: positions :many
 SELECT id, position FROM shard ORDER BY id;

@@ -1,7 +1,7 @@
 """Dispatchers share the shards by leases in Postgres; who lost one can write nothing under it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from schema.delivery import Outcome, State, Trigger
 from schema.event import Draft
 from schema.store import intake, settle
 from schema.store import shard as store
-from schema.store.link import Pool
+from schema.store.link import Link, Pool
 from tests import rows
 from tests.dispatching import eventually
 from tests.services import SHARDS
@@ -235,6 +235,47 @@ async def test_what_an_intake_takes_without_the_lease_is_refused_whole(
         assert (held, repeated) == ({SHARD}, set())
         assert await link.fetchval("SELECT count(*) FROM message") == 1
         assert await link.fetchval("SELECT position FROM shard WHERE id = $1", SHARD) == 7
+
+
+async def take_both(link: Link, epochs: dict[int, int]) -> None:
+    known = intake.Stored(0, None)
+    places = {
+        shard: intake.Position(epoch=epoch, sequence=1, stream_at=NOW, known=known)
+        for shard, epoch in epochs.items()
+    }
+    await intake.take(link, "d1", places, taking())
+
+
+async def renew_both(link: Link, epochs: dict[int, int]) -> None:
+    await store.renew(link, "d1", epochs, LONG_S)
+
+
+async def release_both(link: Link, epochs: dict[int, int]) -> None:
+    await store.release(link, "d1", epochs)
+
+
+@pytest.mark.parametrize("write", [take_both, renew_both, release_both])
+async def test_whoever_writes_several_shards_holds_none_while_it_waits_for_a_smaller_one(
+    pool: Pool, write: Callable[[Link, dict[int, int]], Awaitable[None]]
+) -> None:
+    async with pool.acquire() as link:
+        claims = await store.claim(link, "d1", most=2, lease_s=LONG_S, held=())
+    first, second = sorted(claim.shard for claim in claims)
+    epochs = {claim.shard: claim.epoch for claim in claims}
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM shard WHERE id = $1 FOR UPDATE", first)
+        async with pool.acquire() as link:
+            writing = asyncio.create_task(write(link, {second: epochs[second]} | epochs))
+            await eventually(partial(_waits, pool))
+
+            await other.execute("SELECT FROM shard WHERE id = $1 FOR UPDATE NOWAIT", second)
+
+            writing.cancel()
+            await asyncio.wait([writing])
+
+
+async def _waits(pool: Pool) -> bool:
+    return bool(await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 def at(epoch: int, sequence: int) -> MappingProxyType[int, intake.Position]:
