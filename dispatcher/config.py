@@ -31,7 +31,7 @@ class DispatcherConfig:
     held_bytes: int = 64 * 1_048_576  # payloads in memory, all lanes together
     intake_batch: int = 512  # events per statement
     settle_batch: int = 512  # deliveries per statement
-    settle_gather_s: float = 0.002  # how long outcomes wait for company
+    settle_gather_s: float = 0.01  # how long outcomes wait for company, but for those in order
     lease_s: float = 10.0
     drain_s: float = 20.0  # after the stop; keep below the orchestrator's kill delay
     retention_days: int = 30

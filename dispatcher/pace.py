@@ -10,8 +10,8 @@ are seconds of the loop's clock.
 from collections import deque
 from typing import Final
 
-# A receiver sees sends a little closer together than we made them; 18 ms is 1.8 % of the rate.
-WINDOW_S: Final = 1.018
+# A receiver sees sends a little closer together than we made them; 12 ms is 1.2 % of the rate.
+WINDOW_S: Final = 1.012
 NOT_YET: Final = float("inf")
 
 

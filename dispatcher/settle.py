@@ -7,6 +7,7 @@ is away a batch waits and is tried again; what is in flight is bounded, so sendi
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -68,6 +69,7 @@ class Settler:
         self._wrote_at = 0.0
         self.per_s = 0.0  # settlements, of late
         self._some = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -81,6 +83,8 @@ class Settler:
         self._waiting.append(settled)
         self._some.set()
         self._idle.clear()
+        if settled.owed.lane.ordered or len(self._waiting) >= self._config.settle_batch:
+            self._hurry.set()  # the next of the order waits for it; or nothing more fits
 
     async def drained(self) -> None:
         """Wait until everything is written."""
@@ -90,12 +94,15 @@ class Settler:
         """Write batches, for ever."""
         while True:
             await self._some.wait()
-            if len(self._waiting) < self._config.settle_batch:
-                await asyncio.sleep(self._config.settle_gather_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.settle_gather_s):
+                    await self._hurry.wait()
             batch = self._waiting[: self._config.settle_batch]
             del self._waiting[: len(batch)]
             if not self._waiting:
                 self._some.clear()
+            if len(self._waiting) < self._config.settle_batch:
+                self._hurry.clear()
             await self._write(batch)
             self._note_pace(len(batch))
             if not self._waiting:
