@@ -130,12 +130,43 @@ async def http_publish(
         return {"per_s": number / (time.perf_counter() - started_s)}
 
 
+async def http_posted(
+    *, url: str, key: str, app_id: str, rate: float, number: int, connections: int
+) -> Told:
+    """Publish by HTTP at a constant rate, one message a request."""
+    path = f"/api/v1/app/{app_id}/msg"
+    queue = asyncio.Queue[tuple[int, int]]()
+    late_ms = []
+
+    async def worker(line: Line) -> None:
+        while (order := await queue.get())[0] >= 0:
+            number, due_ns = order
+            content = _http_message(due_ns, number)
+            answer = await line.exchange(write_request(url, key, "POST", path, content))
+            if answer.status != 202:
+                raise LoadFault(f"POST {path}: {answer.status} {answer.body[:200]!r}")
+
+    async with connected(url, connections) as lines, asyncio.TaskGroup() as group:
+        for line in lines:
+            group.create_task(worker(line))
+        start_ns = time.monotonic_ns() + 1_000_000
+        schedule = schedule_ns(start_ns=start_ns, rate=rate, number=number)
+        for place, due_ns in enumerate(schedule):
+            await asyncio.sleep((due_ns - time.monotonic_ns()) / 1e9)
+            late_ms.append((time.monotonic_ns() - due_ns) / 1e6)
+            queue.put_nowait((place, due_ns))
+        for _ in lines:
+            queue.put_nowait((-1, 0))
+    return {"start_ns": start_ns, "late_p99_ms": percentile(late_ms, 99)}
+
+
+def _http_message(at_ns: int, number: int) -> bytes:
+    return b'{"eventType":"%b","payload":%b}' % (EVENT_TYPE.encode(), body(at_ns, number))
+
+
 def _http_body(begin: int, end: int, *, bulk: bool) -> bytes:
     now_ns = time.monotonic_ns()
-    messages = [
-        b'{"eventType":"%b","payload":%b}' % (EVENT_TYPE.encode(), body(now_ns, number))
-        for number in range(begin, end)
-    ]
+    messages = [_http_message(now_ns, number) for number in range(begin, end)]
     return b'{"messages":[%b]}' % b",".join(messages) if bulk else messages[0]
 
 
@@ -192,7 +223,7 @@ async def bare_paced(*, url: str, rate: float, number: int) -> Told:
 
 JOBS: Final[Sequence[Callable[..., Any]]] = (
     *(paced, flood, client_batches, client_pipelined),
-    *(http_publish, http_paced, bare_stock, bare_ours, bare_paced),
+    *(http_publish, http_posted, http_paced, bare_stock, bare_ours, bare_paced),
 )
 
 

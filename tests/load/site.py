@@ -15,6 +15,7 @@ from tests.load.workers import Arrival, Receiver, Worker, generating, receiving
 
 SETTLE_S: Final = 0.5  # for what is written after the last delivery
 WARM_UP: Final = 500
+CONNECTIONS: Final = 64  # of a client that publishes by HTTP at a constant rate
 _SLOWEST_PER_S: Final = 100  # deliveries; a row that is slower is given up
 _PATIENCE_S: Final = 60.0
 
@@ -72,17 +73,26 @@ class Site:
         await asyncio.sleep(SETTLE_S)
         await self.receiver.ask("reset")
 
-    async def paced(self, app_id: str, *, rate: float, seconds: float) -> Paced:
-        """Publish at a constant rate; gives what came of it."""
+    async def paced(self, app_id: str, *, rate: float, seconds: float, http: bool = False) -> Paced:
+        """Publish at a constant rate, by NATS or by HTTP; gives what came of it."""
         number = round(rate * seconds)
         await self.receiver.ask("reset")
+        how: dict[str, object] = (
+            {
+                "url": self.here.url,
+                "key": self.here.key,
+                "app_id": app_id,
+                "connections": CONNECTIONS,
+            }
+            if http
+            else {"nats_url": self.here.nats_url, "subject": subject(app_id)}
+        )
         told = await self.load.ask(
-            "paced",
+            "http_posted" if http else "paced",
             most_s=seconds + _PATIENCE_S,
-            nats_url=self.here.nats_url,
-            subject=subject(app_id),
             rate=rate,
             number=number,
+            **how,
         )
         await self.wait_for(number)
         arrivals = first_arrivals(await self.receiver.arrivals(self.run.directory))
