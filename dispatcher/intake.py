@@ -10,8 +10,8 @@ import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +33,7 @@ from schema.store.pool import REFUSALS, reachable
 from schema.store.shard import Claim
 
 HELPING: Final = 64  # events of one shard per round
+FEW: Final = 16  # events that wait for a shard; with more it does not stand beside those with few
 BATCH_BYTES: Final = 8 * 1_048_576  # of payload per statement, or one event
 PULLED_BYTES: Final = 64 * 1_048_576  # about what may wait for the statement, all shards together
 BREATH_MOST_S: Final = 0.05
@@ -119,9 +120,10 @@ class Intake:
         self._sources: dict[int, Source] = {}
         self._by_consumer: dict[str, Source] = {}
         self._inbox = bus.new_inbox()
-        self._some = asyncio.Event()
+        # By whether few events wait: what came for a shard where few do, and for one with many.
+        self._some = {few: asyncio.Event() for few in (True, False)}
         self._tending = asyncio.Event()
-        self._working = asyncio.Lock()
+        self._working = {few: asyncio.Lock() for few in (True, False)}
         self._reconnects = -1
         self._loop = asyncio.get_running_loop()
 
@@ -139,7 +141,7 @@ class Intake:
     async def remove(self, shards: Iterable[int]) -> None:
         """End with shards; what was pulled and not taken is left to their next owner."""
         self._lose(shards)
-        async with self._working:
+        async with self._still():
             pass  # a batch under way may hold events of theirs
 
     def pending(self) -> int:
@@ -152,7 +154,8 @@ class Intake:
         await subscribe_raw(self._bus, f"{self._inbox}.*", self._receive)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tend(), name="intake-tend")
-            group.create_task(self._work(), name="intake-work")
+            group.create_task(self._work(few=True), name="intake-few")
+            group.create_task(self._work(few=False), name="intake-many")
 
     def _receive(self, subject: bytes, reply: bytes, headers: bytes, body: bytes) -> None:
         """Hand what the server sent to its source; events carry their own subject, not ours."""
@@ -169,7 +172,7 @@ class Intake:
                 at=place.at,
             )
             source.accept(place, event)
-            self._some.set()
+            self._some[_has_few(source)].set()
         else:
             source = self._by_consumer.get(subject.decode().rpartition(".")[2])
             if source is None:
@@ -220,7 +223,7 @@ class Intake:
         last = info["state"]["last_seq"]
         if all(source.follows(stream_at, last) for source in self._sources.values()):
             return
-        async with self._working:  # what a batch under way holds is of the former stream
+        async with self._still():  # what a batch under way holds is of the former stream
             for source in self._sources.values():
                 if not source.follows(stream_at, last):
                     if source.stream_at is not None:
@@ -250,17 +253,38 @@ class Intake:
             raise _StreamFault(f"{call}: {answer['error'].get('description')}")
         return answer
 
-    async def _work(self) -> None:
+    async def _work(self, *, few: bool) -> None:
+        """Take in what waits, of the shards where few events do or of those with many.
+
+        Both go on at a time, so that a few do not wait for the large batches of a flood.
+        """
         while True:
-            await self._some.wait()
-            async with self._working:
-                batch = self._gather()
+            await self._some[few].wait()
+            async with self._working[few]:
+                batch = self._gather(few=few)
                 if batch:
-                    await self._take(batch)
+                    await self._take_of(batch)
                 else:
-                    self._some.clear()
-            await asyncio.sleep(self._breath_s())  # deliveries go between batches
-            self._spilled = 0
+                    self._some[few].clear()
+            await asyncio.sleep(0 if few else self._breath_s())  # deliveries go between batches
+
+    @asynccontextmanager
+    async def _still(self) -> AsyncIterator[None]:
+        """Hold on while nothing is taken."""
+        async with self._working[True], self._working[False]:
+            yield
+
+    async def _take_of(self, batch: Sequence[tuple[Source, Event]]) -> None:
+        sources = {source.shard: source for source, _ in batch}.values()
+        for source in sources:
+            source.taking = True
+        try:
+            await self._take(batch)
+        finally:
+            for source in sources:
+                source.taking = False
+            for some in self._some.values():
+                some.set()
 
     def _breath_s(self) -> float:
         """Say how long to leave the process to the senders.
@@ -268,14 +292,18 @@ class Intake:
         What had no room in memory has to be read back: when as much will be sent soon, waiting
         for it costs less. Where sending stands still, as at an endpoint that hangs, nobody waits.
         """
-        wait_s = self._spilled / max(self._settled_per_s(), 1.0)
+        wait_s, self._spilled = self._spilled / max(self._settled_per_s(), 1.0), 0
         return wait_s if wait_s <= BREATH_MOST_S else 0.0
 
-    def _gather(self) -> list[tuple[Source, Event]]:
-        """Take helpings from all sources in turn, until a batch is full or nothing is left."""
+    def _gather(self, *, few: bool) -> list[tuple[Source, Event]]:
+        """Take helpings from sources in turn, until a batch is full or nothing is left."""
         batch = list[tuple[Source, Event]]()
         room, room_bytes = self._config.intake_batch, BATCH_BYTES
-        hungry = deque(source for source in self._sources.values() if source.buffer)
+        hungry = deque(
+            source
+            for source in self._sources.values()
+            if source.buffer and not source.taking and _has_few(source) is few
+        )
         while hungry and room > 0 and room_bytes > 0:
             source = hungry.popleft()
             helping = source.hand_on(min(HELPING, room), room_bytes)
@@ -343,7 +371,8 @@ class Intake:
                 _log.warning("shard %d: Postgres has lost batches; they are read again", shard)
                 source.rewind(answer.moved[shard])
                 self._tending.set()
-        self._lose(positions.keys() - answer.fenced - answer.moved.keys())
+        lost = positions.keys() - answer.fenced - answer.moved.keys()
+        self._lose(shard for shard in lost if self._sources.get(shard) is last[shard][0])
         await self._report(
             [read for read in reads if read.source in answer.fenced],
             [message for message in messages if message.source in answer.fenced],
@@ -421,6 +450,10 @@ class Intake:
             source = self._sources.pop(shard, None)
             if source is not None:
                 self._by_consumer.pop(source.consumer, None)
+
+
+def _has_few(source: Source) -> bool:
+    return len(source.buffer) <= FEW
 
 
 def _rejected(read: _Read) -> RejectedEvent:

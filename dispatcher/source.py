@@ -47,6 +47,7 @@ class Source:
     stored: Stored = field(init=False)
     consumer: str = ""
     broken: bool = True
+    taking: bool = False  # a batch of it is under way
     outstanding: int = 0
     heard_at: float = 0.0
     pending: int = 0

@@ -37,7 +37,8 @@ event AS MATERIALIZED (
     WHERE source = ANY (ARRAY(SELECT id FROM fence))),
 ledger AS (
     INSERT INTO message_event_id (app_id, event_id, message_id, created_at)
-    SELECT app_id, event_id, id, created_at FROM event WHERE event_id IS NOT NULL ORDER BY number
+    SELECT app_id, event_id, id, created_at FROM event WHERE event_id IS NOT NULL
+    ORDER BY app_id, event_id, number  -- locks in one order, and of the same the first
     ON CONFLICT DO NOTHING
     RETURNING app_id, message_id),
 stored AS (
@@ -62,7 +63,7 @@ fanned_out AS (
     ON CONFLICT DO NOTHING),
 woken AS (
     INSERT INTO wake (shard, app_id, endpoint_id)
-    SELECT DISTINCT shard, app_id, endpoint_id FROM owed WHERE foreign_shard
+    SELECT DISTINCT shard, app_id, endpoint_id FROM owed WHERE foreign_shard ORDER BY 1, 2, 3
     ON CONFLICT (shard, app_id, endpoint_id) DO UPDATE SET at = now()),
 rejected AS (
     INSERT INTO rejected_event (id, environment_id, app, subject, headers, body, reason, detail,
