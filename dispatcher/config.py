@@ -29,8 +29,9 @@ class DispatcherConfig:
     probe_gap_most_s: float = 60.0
     lane_depth: int = 256  # deliveries of one endpoint in memory, live and backlog each
     held_bytes: int = 64 * 1_048_576  # payloads in memory, all lanes together
-    intake_batch: int = 256  # events per statement
-    settle_batch: int = 256  # deliveries per statement
+    # Larger batches cost less each, and let everybody else wait for longer.
+    intake_batch: int = 64  # events per statement
+    settle_batch: int = 128  # deliveries per statement
     settle_gather_s: float = 0.01  # how long outcomes wait for company, but for those in order
     lease_s: float = 10.0
     drain_s: float = 20.0  # after the stop; keep below the orchestrator's kill delay

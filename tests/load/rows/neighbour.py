@@ -28,7 +28,9 @@ _HANGING_EVENTS: Final = 200
 _LEAD_S: Final = 0.2  # of the trouble, before the victim is looked at
 _LETTERS_AT_ONCE: Final = 1_000
 _LIMITED_PER_S: Final = 10
-_OWED: Final = "SELECT count(*) FROM delivery WHERE app_id = $1 AND due_at IS NOT NULL"
+_OWED: Final = """SELECT count(*) FROM delivery WHERE shard = $1 AND app_id = $2
+                  AND state IN ('pending', 'retrying') AND place IS NULL"""
+_LOOK_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +143,13 @@ async def _redelivery(street: _Street) -> _Trouble:
 
 
 async def _redeliver(site: Site, target: Target, number: int) -> None:
-    """Owe letters again by the thousand, and ring the owner of the shard each time."""
+    """Owe letters again page by page, as far as they are sent, and ring the shard's owner."""
     async with site.here.link() as link, connected(site.here.nats_url) as bus:
         for begin in range(0, number, _LETTERS_AT_ONCE):
             await seed.redeliver(link, target, begin, min(begin + _LETTERS_AT_ONCE, number))
             await bus.publish(f"{WAKE_ROOT}.{target.shard}", b"")
+            while await link.fetchval(_OWED, target.shard, target.app_id) > _LETTERS_AT_ONCE // 2:
+                await asyncio.sleep(_LOOK_S)
 
 
 async def _limited(street: _Street) -> _Trouble:
@@ -160,7 +164,7 @@ async def _until_owed(site: Site, target: Target, number: int) -> None:
     async with site.here.link() as link:
 
         async def owed() -> bool:
-            return bool(await link.fetchval(_OWED, target.app_id) >= number)
+            return bool(await link.fetchval(_OWED, target.shard, target.app_id) >= number)
 
         await until(owed, f"{number} deliveries owed", most_s=patience_s(number))
 
