@@ -1,7 +1,7 @@
 """Gathers what callers hand in one by one, so that one round trip serves many.
 
-Batches form by themselves: whoever comes while much is under way waits for the next, or until
-enough wait for one beside it. Nothing waits for a clock, so that a lone item goes out at once.
+Batches form by themselves: whoever comes while one is under way waits for the next, or until enough
+wait for one beside it. Nothing waits for a clock, so that a lone item goes out at once.
 """
 
 import asyncio
@@ -51,7 +51,6 @@ class Gatherer(Generic[T, R]):
         *,
         lanes: int,
         least_beside: int,
-        few: int,
         most: int,
         most_size: int,
         most_waiting: int,
@@ -62,8 +61,7 @@ class Gatherer(Generic[T, R]):
         Args:
             carry: What is done with a batch.
             lanes: Batches under way at a time.
-            least_beside: Sum of the counts that a batch needs to go while another is under way ...
-            few: ... unless all that is under way, itself included, counts no more than this.
+            least_beside: Sum of the counts that a batch needs to go while another is under way.
             most: Sum of the counts of a batch.
             most_size: Sum of the sizes of a batch; one larger item goes alone.
             most_waiting: Sum of the counts that may wait; beyond, callers meet `Overload`.
@@ -72,9 +70,7 @@ class Gatherer(Generic[T, R]):
         self._carry = carry
         self._lanes = lanes
         self._least_beside = least_beside
-        self._few = few
-        self._under_way = 0  # batches
-        self._carried = 0  # what they count
+        self._under_way = 0
         self._most = most
         self._most_size = most_size
         self._most_waiting = most_waiting
@@ -141,15 +137,13 @@ class Gatherer(Generic[T, R]):
             await asyncio.sleep(0)
             self._work.clear()
             while self._queue and self._may_go():
-                batch = self._take()
                 self._under_way += 1
-                self._carried += sum(waiting.count for waiting in batch)
-                self._group.create_task(self._carry_whole(batch))
+                self._group.create_task(self._carry_whole(self._take()))
             if self._closing and not self._queue:
                 return
 
     def _may_go(self) -> bool:
-        if not self._under_way or self._carried + self._queued <= self._few:
+        if not self._under_way:
             return True
         enough = self._closing or self._queued >= self._least_beside
         return enough and self._under_way < self._lanes
@@ -166,7 +160,6 @@ class Gatherer(Generic[T, R]):
                 waiting.fail(error)
         finally:
             self._under_way -= 1
-            self._carried -= sum(waiting.count for waiting in batch)
             self._work.set()
 
     def _take(self) -> list[Waiting[T, R]]:

@@ -84,7 +84,6 @@ class Publisher:
             self._carry,
             lanes=_BATCHES,
             least_beside=_LEAST_BESIDE,
-            few=_LEAST_IN_BATCH - 1,
             most=MOST_IN_BATCH,
             most_size=_BATCH_BYTES,
             most_waiting=_MOST_WAITING,

@@ -37,19 +37,12 @@ class Server:
                 await asyncio.sleep(0)
 
     def gatherer(
-        self,
-        *,
-        most: int = 100,
-        most_size: int = 100,
-        waiting: int = 100,
-        lanes: int = 1,
-        few: int = 0,
+        self, *, most: int = 100, most_size: int = 100, waiting: int = 100, lanes: int = 1
     ) -> Gatherer[int, int]:
         return Gatherer(
             self.carry,
             lanes=lanes,
             least_beside=3,
-            few=few,
             most=most,
             most_size=most_size,
             most_waiting=waiting,
@@ -91,23 +84,6 @@ async def test_enough_that_wait_go_beside_a_batch_under_way_as_far_as_there_are_
         await asyncio.gather(*waiting)
 
     assert server.batches == [[1], [2, 3, 4], [5, 6, 7]]
-
-
-async def test_as_long_as_few_are_under_way_nobody_waits() -> None:
-    server = Server()
-    server.open.clear()
-    async with server.gatherer(few=3) as gatherer:
-        waiting = []
-        for n in (1, 2, 3):
-            waiting.append(asyncio.ensure_future(gatherer.submit(n)))
-            await server.busy(n)
-        waiting += [asyncio.ensure_future(gatherer.submit(n)) for n in (4, 5)]
-        await asyncio.sleep(0)
-        server.open.set()
-
-        await asyncio.gather(*waiting)
-
-    assert server.batches == [[1], [2], [3], [4, 5]]
 
 
 async def test_a_batch_is_bounded_in_number_and_size_and_one_larger_item_goes_alone() -> None:
