@@ -128,6 +128,9 @@ class Settings:
 
     # What is kept
     retention_days: int = _set(30, "Days that messages and attempts are kept", low=1, high=3650)
+    dead_letter_retention_days: int = _set(
+        90, "Days that dead letters are kept after their last change", low=1, high=3650
+    )
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:

@@ -172,6 +172,7 @@ def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
         lease_s=settings.lease_s,
         drain_s=settings.drain_s,
         retention_days=settings.retention_days,
+        dead_letter_retention_days=settings.dead_letter_retention_days,
     )
 
 

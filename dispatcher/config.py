@@ -36,3 +36,4 @@ class DispatcherConfig:
     lease_s: float = 10.0
     drain_s: float = 20.0  # after the stop; keep below the orchestrator's kill delay
     retention_days: int = 30
+    dead_letter_retention_days: int = 90  # from the last that was done to it

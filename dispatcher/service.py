@@ -158,7 +158,12 @@ class Dispatcher:
             on_repeated=self._repeated,
             settled_per_s=lambda: self._settler.per_s,
         )
-        self._upkeep = Upkeep(pool=pool, clock=clock, retention_days=config.retention_days)
+        self._upkeep = Upkeep(
+            pool=pool,
+            clock=clock,
+            retention_days=config.retention_days,
+            dead_letter_retention_days=config.dead_letter_retention_days,
+        )
         self._stale: set[str] = set()
         self._some_stale = asyncio.Event()
         self._woken = asyncio.Event()

@@ -11,21 +11,33 @@ import asyncpg
 from schema import migrate
 from schema.errors import Unavailable
 from schema.store import partition, upkeep
-from schema.store.link import Pool
+from schema.store.link import Link, Pool
 from schema.store.pool import reachable
 
 EVERY_S: Final = 600.0
+LETTERS: Final = 1_000  # that are dropped in a transaction
 _log = logging.getLogger(__name__)
 
 
 class Upkeep:
     """Makes and prunes."""
 
-    def __init__(self, *, pool: Pool, clock: Callable[[], datetime], retention_days: int) -> None:
-        """Keep messages, deliveries and attempts for `retention_days`."""
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        clock: Callable[[], datetime],
+        retention_days: int,
+        dead_letter_retention_days: int = 90,
+    ) -> None:
+        """Keep messages, deliveries and attempts for some days, dead letters for others.
+
+        A dead letter's days begin anew with whatever is done to it.
+        """
         self._pool = pool
         self._clock = clock
         self._retention_days = retention_days
+        self._dead_letter_retention_days = dead_letter_retention_days
 
     async def run(self) -> None:
         """Keep up, for ever."""
@@ -55,3 +67,19 @@ class Upkeep:
             async with link.transaction():
                 if await upkeep.try_lock(link):
                     await upkeep.prune(link, before)
+            await self._prune_letters(link, today)
+
+    async def _prune_letters(self, link: Link, today: datetime) -> None:
+        """Drop old dead letters, few at a time: each takes its group with it until the commit."""
+        before = today - timedelta(days=self._dead_letter_retention_days)
+        dropped, some = 0, LETTERS
+        while some == LETTERS:
+            async with link.transaction():
+                if not await upkeep.try_lock(link):
+                    return
+                some = await upkeep.prune_letters(link, before, LETTERS)
+                if some < LETTERS:
+                    await upkeep.prune_groups(link, before)
+            dropped += some
+        if dropped:
+            _log.info("dead letters: %d dropped", dropped)

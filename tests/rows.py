@@ -120,6 +120,9 @@ async def letter(
     """Store a dead letter; give its id."""
     at = at or now()
     row = {
+        "environment_id": await link.fetchval(
+            "SELECT environment_id FROM app WHERE id = $1", app_id
+        ),
         "app_id": app_id,
         "id": ids.new_id(ids.DEAD_LETTER, at),
         "message_id": message_id,

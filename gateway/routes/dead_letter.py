@@ -1,24 +1,28 @@
-"""Dead letters: `/api/v1/app/{app_id}/dead-letter`, newest first.
+"""Dead letters, newest first: `/api/v1/app/{app_id}/dead-letter`; all apps: `/api/v1/dead-letter`.
 
 A letter is shown as
 
-    id, messageId, endpointId, eventType, eventId, channels
+    id, appId, messageId, endpointId, eventType, eventId, channels
     state               parked, redelivering, redelivered or discarded
     reason              why the delivery was given up: exhausted, gone, endpoint_disabled,
                         endpoint_deleted, aborted or expired
-    errorClass          why the last attempt failed: "http" if there was an answer, else the fault
+    errorClass          of what kind the failure was
+    fault               why there was no answer, if there was none
     responseStatusCode  0 when there was no answer
     detail              one line about the fault
     fingerprint         equal for letters that failed alike
+    groupId             of those that failed alike at this endpoint
     url                 where the last attempt went
+    payloadBytes        null once expunged
     attempts, firstAttemptAt, lastAttemptAt, lastAttemptId
     messageAt, parkedAt, updatedAt
 
-and alone also with `payload` (`{"expired": true}` once expunged), `contentType` and `response`
-(text, or base64 of what is not UTF-8). Lists take `state` (parked by default), `endpoint_id`,
-`event_types`, `reason`, `status_code_class`, `fault`, `before` and `after` (when it was parked).
+and alone also with `payload` (`{"expired": true}` once expunged), `contentType`, `headers` (those
+that the endpoint had added; of those that hold credentials, `sensitive`, the names) and `response`
+(text, or base64 of what is not UTF-8). What lists take stands in `gateway.letters`.
 """
 
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
@@ -28,103 +32,84 @@ from gateway import trail
 from gateway.answer import answer, nothing
 from gateway.auth import Access, Caller, resolve_app
 from gateway.body import read_fields
-from gateway.cursor import envelope
-from gateway.parts import parts
+from gateway.cursor import Page, envelope
+from gateway.headers import split, unseal
+from gateway.letters import Gate, read_filter, resolve_scope, show
+from gateway.parts import Parts, parts
 from gateway.query import Query
 from gateway.redeliver import redeliver as send_again
 from gateway.routes.message import show_payload
-from gateway.routing import AnyOperation, Operation
-from gateway.status import as_text, read_code_class
+from gateway.routing import AnyOperation, Handler, Operation
+from gateway.status import as_text
 from gateway.window import is_key, read_window_of
-from schema import event, ids
+from schema import ids
 from schema.app import App
-from schema.dead_letter import DeadLetter, LetterState
-from schema.delivery import Fault, Reason
+from schema.dead_letter import DeadLetter
 from schema.errors import BadState, NotFound
 from schema.store import dead_letter as store
-from schema.store import endpoint as endpoints
+from schema.store import dead_letter_search as search
 from schema.store.link import Link
+from signer.errors import SignerError
 
 KIND: Final = "Dead letter"
+EVERYWHERE: Final = "/api/v1/dead-letter"
 ALL: Final = "/api/v1/app/{app_id}/dead-letter"
 ONE: Final = f"{ALL}/{{letter_id}}"
+MOST_COUNTED: Final = 100_000
 _MAX_REASON: Final = 500
 
 
 def routes() -> list[AnyOperation]:
     """List the operations on dead letters."""
-    found = [
-        ("GET", ALL, list_letters),
-        ("GET", ONE, get),
-        ("POST", f"{ONE}/redeliver", redeliver),
-        ("POST", f"{ONE}/discard", discard),
+    gate = Gate()
+    list_all, count_all = partial(list_letters, gate), partial(count, gate)
+    found: list[tuple[str, str, Access, Handler]] = [
+        ("GET", ALL, Access.TENANT, list_all),
+        ("GET", f"{ALL}/count", Access.TENANT, count_all),
+        ("GET", ONE, Access.TENANT, get),
+        ("POST", f"{ONE}/redeliver", Access.TENANT, redeliver),
+        ("POST", f"{ONE}/discard", Access.TENANT, discard),
+        ("GET", EVERYWHERE, Access.OPERATOR, list_all),
+        ("GET", f"{EVERYWHERE}/count", Access.OPERATOR, count_all),
     ]
     return [
-        Operation(method=method, path=path, access=Access.TENANT, handler=handler)
-        for method, path, handler in found
+        Operation(method=method, path=path, access=access, handler=handler)
+        for method, path, access, handler in found
     ]
 
 
-def show(letter: DeadLetter) -> dict[str, object]:
-    """Give what lists show of a letter."""
-    return {
-        "id": letter.id,
-        "messageId": letter.message_id,
-        "endpointId": letter.endpoint_id,
-        "eventType": letter.event_type,
-        "eventId": letter.event_id,
-        "channels": letter.channels,
-        "state": letter.state,
-        "reason": letter.reason,
-        "errorClass": letter.fault or ("http" if letter.status is not None else None),
-        "responseStatusCode": letter.status or 0,
-        "detail": letter.detail,
-        "fingerprint": letter.fingerprint,
-        "url": letter.url,
-        "attempts": letter.attempts,
-        "firstAttemptAt": letter.first_attempt_at,
-        "lastAttemptAt": letter.last_attempt_at,
-        "lastAttemptId": letter.last_attempt_id,
-        "messageAt": letter.message_at,
-        "parkedAt": letter.parked_at,
-        "updatedAt": letter.updated_at,
-    }
-
-
-async def list_letters(request: Request, caller: Caller) -> Response:
-    """Give a page of the app's dead letters."""
-    given = parts(request)
+async def list_letters(gate: Gate, request: Request, caller: Caller) -> Response:
+    """Give a page of the dead letters of an app, or of all apps."""
     query = Query(request)
     window = read_window_of(request, query, ids.DEAD_LETTER, limited=False)
-    state = query.choice("state", tuple(LetterState))
-    endpoint_ref = query.text("endpoint_id", pattern=event.UID_PATTERN)
-    event_types = query.texts("event_types", pattern=event.EVENT_TYPE_PATTERN)
-    reason = query.choice("reason", tuple(Reason))
-    statuses = read_code_class(query)
-    fault = query.choice("fault", tuple(Fault))
-    query.check()
-    app = await resolve_app(request, caller)
-    async with given.connection() as link:
-        wanted = store.Filter(
-            state=LetterState(state or LetterState.PARKED),
-            endpoint_id=await _endpoint_id(link, app, endpoint_ref),
-            event_types=event_types,
-            reason=reason,
-            statuses=statuses,
-            fault=fault,
-        )
-        rows = await store.page(link, app.id, window.span, wanted)
-    return answer(envelope(rows, window.page, lambda row: row.id, show))
+    app = await resolve_scope(request, caller)
+    wanted = await read_filter(request, query, caller, app)
+    async with gate.search(parts(request), wanted) as link:
+        found = await search.page(link, wanted, window.span)
+    shown = envelope(found.letters, window.page, lambda row: row.id, show)
+    return answer(shown | _unfinished(found, window.page))
+
+
+async def count(gate: Gate, request: Request, caller: Caller) -> Response:
+    """Count dead letters, exactly up to a limit."""
+    query = Query(request)
+    app = await resolve_scope(request, caller)
+    wanted = await read_filter(request, query, caller, app)
+    async with gate.search(parts(request), wanted) as link:
+        found = await search.count(link, wanted, MOST_COUNTED)
+    return answer({"count": found.number, "atLeast": not found.exact})
 
 
 async def get(request: Request, caller: Caller) -> Response:
     """Give a letter, whole."""
+    given = parts(request)
     app = await resolve_app(request, caller)
-    async with parts(request).connection() as link:
+    async with given.connection() as link:
         letter = await _find(link, request, app)
     whole = {
         "payload": show_payload(letter.payload),
         "contentType": letter.content_type,
+        "headers": _headers(given, letter),
         "response": None if letter.response is None else as_text(letter.response),
     }
     return answer(show(letter) | whole)
@@ -158,6 +143,25 @@ async def discard(request: Request, caller: Caller) -> Response:
     return nothing()
 
 
+def _unfinished(found: search.Found, page: Page) -> dict[str, object]:
+    """Say where to go on, if the search stopped before it was through."""
+    if found.stopped_at is None:
+        return {}
+    if page.backward:
+        return {"prevIterator": f"-{found.stopped_at}", "done": False}
+    return {"iterator": found.stopped_at, "done": False}
+
+
+def _headers(given: Parts, letter: DeadLetter) -> dict[str, object] | None:
+    """Show the headers that the endpoint added; None if they cannot be read any more."""
+    try:
+        headers = unseal(given.vault, letter.app_id, letter.endpoint_id, letter.headers)
+    except SignerError:
+        return None
+    shown, sensitive = split(headers)
+    return {"headers": shown, "sensitive": sensitive}
+
+
 async def _find(link: Link, request: Request, app: App) -> DeadLetter:
     ident: str = request.path_params["letter_id"]
     letter = None
@@ -166,13 +170,3 @@ async def _find(link: Link, request: Request, app: App) -> DeadLetter:
     if letter is None:
         raise NotFound(KIND)
     return letter
-
-
-async def _endpoint_id(link: Link, app: App, ref: str | None) -> str | None:
-    """Find the endpoint of a filter; an id may be that of a deleted one."""
-    if ref is None or is_key(ids.ENDPOINT, ref):
-        return ref
-    found = await endpoints.find(link, app.id, ref)
-    if found is None:
-        raise NotFound("Endpoint")
-    return found.id

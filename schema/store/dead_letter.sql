@@ -1,65 +1,13 @@
--- Deliveries that were given up. Pages: of app $1, between the ids $2 and $3 (both exclusive), $4
--- how many, in state $5. Filters, or null: $6 event types, $7 reason, $8 smallest and $9 largest
--- HTTP status (0 is none), $10 fault.
+-- Deliveries that were given up, one by one; lists are made in dead_letter_search.py. Whatever
+-- writes letters, triggers keep their groups.
 
 -- name: by_id :one
 -- Served by dead_letter_pkey.
-SELECT app_id, id, message_id, endpoint_id, state, reason, event_type, event_id, channels, payload,
-       content_type, url, status, fault, detail, response, fingerprint, attempts, message_at,
+SELECT environment_id, app_id, id, message_id, endpoint_id, state, reason, event_type, event_id,
+       channels, payload, octet_length(payload) AS payload_bytes, content_type, headers, url,
+       status, fault, detail, response, error_class, fingerprint, group_id, attempts, message_at,
        first_attempt_at, last_attempt_at, last_attempt_id, parked_at, updated_at
 FROM dead_letter WHERE app_id = $1 AND id = $2;
-
--- name: page_down :many
--- The newest. Served by dead_letter_state_idx.
-SELECT app_id, id, message_id, endpoint_id, state, reason, event_type, event_id, channels,
-       NULL::bytea AS payload, content_type, url, status, fault, detail, NULL::bytea AS response,
-       fingerprint, attempts, message_at, first_attempt_at, last_attempt_at, last_attempt_id,
-       parked_at, updated_at
-FROM dead_letter
-WHERE app_id = $1 AND id > $2 AND id < $3 AND state = $5
-  AND ($6::text[] IS NULL OR event_type = ANY ($6)) AND ($7::text IS NULL OR reason = $7)
-  AND ($8::int IS NULL OR coalesce(status, 0) BETWEEN $8 AND $9)
-  AND ($10::text IS NULL OR fault = $10)
-ORDER BY id DESC LIMIT $4;
-
--- name: page_up :many
--- The oldest. Served by dead_letter_state_idx.
-SELECT app_id, id, message_id, endpoint_id, state, reason, event_type, event_id, channels,
-       NULL::bytea AS payload, content_type, url, status, fault, detail, NULL::bytea AS response,
-       fingerprint, attempts, message_at, first_attempt_at, last_attempt_at, last_attempt_id,
-       parked_at, updated_at
-FROM dead_letter
-WHERE app_id = $1 AND id > $2 AND id < $3 AND state = $5
-  AND ($6::text[] IS NULL OR event_type = ANY ($6)) AND ($7::text IS NULL OR reason = $7)
-  AND ($8::int IS NULL OR coalesce(status, 0) BETWEEN $8 AND $9)
-  AND ($10::text IS NULL OR fault = $10)
-ORDER BY id LIMIT $4;
-
--- name: endpoint_down :many
--- The newest of endpoint $11. Served by dead_letter_endpoint_idx.
-SELECT app_id, id, message_id, endpoint_id, state, reason, event_type, event_id, channels,
-       NULL::bytea AS payload, content_type, url, status, fault, detail, NULL::bytea AS response,
-       fingerprint, attempts, message_at, first_attempt_at, last_attempt_at, last_attempt_id,
-       parked_at, updated_at
-FROM dead_letter
-WHERE app_id = $1 AND endpoint_id = $11 AND id > $2 AND id < $3 AND state = $5
-  AND ($6::text[] IS NULL OR event_type = ANY ($6)) AND ($7::text IS NULL OR reason = $7)
-  AND ($8::int IS NULL OR coalesce(status, 0) BETWEEN $8 AND $9)
-  AND ($10::text IS NULL OR fault = $10)
-ORDER BY id DESC LIMIT $4;
-
--- name: endpoint_up :many
--- The oldest of endpoint $11. Served by dead_letter_endpoint_idx.
-SELECT app_id, id, message_id, endpoint_id, state, reason, event_type, event_id, channels,
-       NULL::bytea AS payload, content_type, url, status, fault, detail, NULL::bytea AS response,
-       fingerprint, attempts, message_at, first_attempt_at, last_attempt_at, last_attempt_id,
-       parked_at, updated_at
-FROM dead_letter
-WHERE app_id = $1 AND endpoint_id = $11 AND id > $2 AND id < $3 AND state = $5
-  AND ($6::text[] IS NULL OR event_type = ANY ($6)) AND ($7::text IS NULL OR reason = $7)
-  AND ($8::int IS NULL OR coalesce(status, 0) BETWEEN $8 AND $9)
-  AND ($10::text IS NULL OR fault = $10)
-ORDER BY id LIMIT $4;
 
 -- name: redeliver :one
 -- Letter ($1, $2) is on its way again, at $3, unless it is already. Served by dead_letter_pkey.
@@ -84,5 +32,5 @@ UPDATE dead_letter SET state = 'parked', updated_at = $3
 WHERE app_id = $1 AND message_id = $2 AND state = 'redelivering';
 
 -- name: parked :one
--- How many are parked. Served by dead_letter_state_idx, which it reads whole.
-SELECT count(*) FROM dead_letter WHERE state = 'parked';
+-- How many are parked, of the groups' counts.
+SELECT coalesce(sum(parked), 0)::bigint FROM dead_letter_group;

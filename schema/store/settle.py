@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from schema.delivery import Outcome, Reason, State, Trigger
+from schema.fingerprint import fingerprint
 from schema.store import columns, statements
 from schema.store.link import Link
 
@@ -146,8 +147,14 @@ async def _park(
     link: Link, dead: Sequence[Settlement], now: datetime, letter_ids: Sequence[str]
 ) -> None:
     if dead:
-        reasons = [s.reason for s in dead]
-        await link.execute(_SQL["park"], *_keys(dead), reasons, list(letter_ids[: len(dead)]), now)
+        await link.execute(
+            _SQL["park"],
+            *_keys(dead),
+            [s.reason for s in dead],
+            list(letter_ids[: len(dead)]),
+            now,
+            [fingerprint(s.reason, s.attempt.outcome if s.attempt else None) for s in dead],
+        )
 
 
 def _keys(batch: Sequence[Settlement]) -> tuple[list[str], list[str], list[str]]:

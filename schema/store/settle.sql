@@ -73,21 +73,20 @@ SELECT array_agg(number) AS moved FROM moved;
 
 -- name: park :exec
 -- Park the deliveries ($1 app, $2 message, $3 endpoint) with $4 reasons under $5 ids at $6: whole,
--- with what the newest attempt came to. Runs after `settle`, in its transaction.
+-- with what the newest attempt came to; $7 fingerprints. Runs after `settle`, in its transaction.
+-- A trigger keeps the groups.
 INSERT INTO dead_letter AS l (
-    app_id, id, message_id, endpoint_id, reason, event_type, event_id, channels, payload,
-    content_type, url, status, fault, detail, response, fingerprint, attempts, message_at,
-    first_attempt_at, last_attempt_at, last_attempt_id, parked_at, updated_at)
-SELECT p.app_id, p.id, p.message_id, p.endpoint_id, p.reason, coalesce(m.event_type, ''),
-       m.event_id, m.channels, m.payload, coalesce(m.content_type, ''),
-       coalesce(last.url, e.url, ''), last.status, last.fault, coalesce(last.detail, ''),
-       last.response,
-       left(encode(sha256(convert_to(concat_ws(':', p.reason, coalesce(last.status, 0),
-                                               last.fault), 'UTF8')), 'hex'), 16),
-       coalesce(last.number, 0), coalesce(m.created_at, $6),
-       first.started_at, last.started_at, last.id, $6, $6
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
-    AS p(app_id, message_id, endpoint_id, reason, id)
+    environment_id, app_id, id, message_id, endpoint_id, reason, event_type, event_id, channels,
+    payload, content_type, headers, url, status, fault, detail, response, fingerprint, attempts,
+    message_at, first_attempt_at, last_attempt_at, last_attempt_id, parked_at, updated_at)
+SELECT a.environment_id, p.app_id, p.id, p.message_id, p.endpoint_id, p.reason,
+       coalesce(m.event_type, ''), m.event_id, m.channels, m.payload, coalesce(m.content_type, ''),
+       e.headers, coalesce(last.url, e.url, ''), last.status, last.fault,
+       coalesce(last.detail, ''), last.response, p.fingerprint, coalesce(last.number, 0),
+       coalesce(m.created_at, $6), first.started_at, last.started_at, last.id, $6, $6
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[])
+    AS p(app_id, message_id, endpoint_id, reason, id, fingerprint)
+LEFT JOIN app AS a ON a.id = p.app_id
 LEFT JOIN message AS m ON m.app_id = p.app_id AND m.id = p.message_id
 LEFT JOIN endpoint AS e ON e.app_id = p.app_id AND e.id = p.endpoint_id
 LEFT JOIN LATERAL (
@@ -99,8 +98,9 @@ LEFT JOIN LATERAL (
     WHERE a.app_id = p.app_id AND a.message_id = p.message_id AND a.endpoint_id = p.endpoint_id
     ORDER BY a.id LIMIT 1) AS first ON true
 ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
-    state = 'parked', reason = excluded.reason, url = excluded.url, status = excluded.status,
-    fault = excluded.fault, detail = excluded.detail, response = excluded.response,
+    state = 'parked', reason = excluded.reason, headers = excluded.headers, url = excluded.url,
+    status = excluded.status, fault = excluded.fault, detail = excluded.detail,
+    response = excluded.response,
     payload = coalesce(excluded.payload, l.payload),
     fingerprint = excluded.fingerprint, attempts = excluded.attempts,
     last_attempt_at = excluded.last_attempt_at, last_attempt_id = excluded.last_attempt_id,

@@ -14,11 +14,22 @@ async def try_lock(link: Link) -> bool:
 
 
 async def prune(link: Link, before: datetime) -> None:
-    """Drop event ids, rejected events, rollups and expired secrets of before."""
+    """Drop event ids, rejected events, rollups, trends and expired secrets of before."""
     for name in (
         "prune_event_ids",
         "prune_rejected_events",
         "prune_rollups",
+        "prune_hours",
         "prune_secrets",
     ):
         await link.execute(_SQL[name], before)
+
+
+async def prune_letters(link: Link, before: datetime, most: int) -> int:
+    """Drop up to `most` dead letters that nothing was done to since; give their number."""
+    return len(await link.fetch(_SQL["prune_letters"], before, most))
+
+
+async def prune_groups(link: Link, before: datetime) -> None:
+    """Drop groups that have no letters and got none since."""
+    await link.execute(_SQL["prune_groups"], before)

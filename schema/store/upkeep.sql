@@ -10,6 +10,26 @@ DELETE FROM message_event_id WHERE created_at < $1;
 -- name: prune_rejected_events :exec
 DELETE FROM rejected_event WHERE created_at < $1;
 
+-- name: prune_letters :many
+-- Up to $2 letters that nothing was done to since before $1, whatever they are but on their way.
+-- Served by dead_letter_updated_idx.
+DELETE FROM dead_letter
+WHERE (app_id, id) IN (
+    SELECT app_id, id FROM dead_letter WHERE updated_at < $1 AND state <> 'redelivering'
+    ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+RETURNING id;
+
+-- name: prune_groups :exec
+-- Groups that nothing came to since before $1 and that have no letters.
+-- Served by dead_letter_group_idx.
+DELETE FROM dead_letter_group AS g
+WHERE g.last_seen_at < $1 AND g.parked = 0 AND g.redelivering = 0
+  AND NOT EXISTS (SELECT FROM dead_letter AS l WHERE l.app_id = g.app_id AND l.group_id = g.id);
+
+-- name: prune_hours :exec
+-- Served by dead_letter_hour_bucket_idx.
+DELETE FROM dead_letter_hour WHERE bucket < $1;
+
 -- name: prune_rollups :exec
 DELETE FROM rollup_minute WHERE bucket < $1;
 

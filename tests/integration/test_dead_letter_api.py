@@ -150,7 +150,7 @@ class TestReading:
             "user.created", "e-1", ["c"],
         )  # fmt: skip
         assert (letter["state"], letter["reason"], letter["errorClass"]) == (
-            "parked", "exhausted", "http",
+            "parked", "exhausted", "http_5xx",
         )  # fmt: skip
         assert (letter["responseStatusCode"], letter["response"]) == (500, "oh no")
         assert (letter["attempts"], letter["fingerprint"]) == (10, "0123456789abcdef")

@@ -44,10 +44,6 @@ PAGES = [
     ("delivery", "dead_up", {"delivery_dead_idx", "message_pkey"}),
     ("delivery", "message_up", {"delivery_pkey", "endpoint_pkey"}),
     ("delivery", "message_down", {"delivery_pkey", "endpoint_pkey"}),
-    ("dead_letter", "page_down", {"dead_letter_state_idx"}),
-    ("dead_letter", "page_up", {"dead_letter_state_idx"}),
-    ("dead_letter", "endpoint_down", {"dead_letter_endpoint_idx"}),
-    ("dead_letter", "endpoint_up", {"dead_letter_endpoint_idx"}),
     ("rejected_event", "page_down", {"rejected_event_environment_idx", "rejected_event_pkey"}),
     ("rejected_event", "page_up", {"rejected_event_environment_idx", "rejected_event_pkey"}),
 ]
@@ -159,8 +155,7 @@ async def arguments(link: Link, stem: str, name: str) -> list[Any]:
         "message": [app, *span, None, None, None, True],
         "attempt": [app, message if "message" in name else endpoint, *span, *[None] * 5, True],
         "delivery": [app, endpoint, *span, None, None, None, True, None, None],
-        "dead_letter": [app, *span, "parked", *[None] * 5, endpoint],
-        "rejected_event": ["org_3", *span, True, None],
+        "rejected_event": ["org_3", *span, True, "rejected", None, None],
     }
     special: dict[tuple[str, str], list[Any]] = {
         ("message", "named"): [app, [message], message, message],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.up import _BANNER
-from schema.dead_letter import LETTER_MOVES
+from schema.dead_letter import GROUP_MOVES, LETTER_MOVES
 from schema.delivery import MOVES, Fault, Reason
 from schema.errors import HooklineError
 from scripts import check_docs
@@ -79,10 +79,11 @@ def test_the_layout_lists_every_module_and_no_other() -> None:
 
 
 def test_the_diagrams_draw_the_moves_and_no_other() -> None:
-    deliveries, letters = fenced(page("concepts.md"), "mermaid")
+    deliveries, letters, groups = fenced(page("concepts.md"), "mermaid")
 
     assert list(diagram_faults(deliveries, MOVES)) == []
     assert list(diagram_faults(letters, LETTER_MOVES)) == []
+    assert list(diagram_faults(groups, GROUP_MOVES)) == []
 
 
 def test_the_settings_reference_is_that_of_the_settings() -> None:

@@ -222,9 +222,9 @@ async def test_a_letter_tells_failures_that_are_alike_by_their_fingerprint(
 ) -> None:
     app_id, endpoint_id, messages = await owed(world, 4)
     outcomes = [
-        Outcome(status=500, body=b"one"),
-        Outcome(status=500, body=b"another"),
-        Outcome(status=404),
+        Outcome(status=500, body=b"request 1 failed"),
+        Outcome(status=500, body=b"request 22 failed"),
+        Outcome(status=500, body=b"no database"),
         Outcome(fault=Fault.DNS, detail="no such name"),
     ]
     batch = [

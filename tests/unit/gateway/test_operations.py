@@ -21,8 +21,15 @@ OPERATORS_ONLY = {
     "POST /api/v1/app/{app_id}/msg/bulk",
     "DELETE /api/v1/app/{app_id}/msg/{msg_id}/content",
     "DELETE /api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content",
+    "GET /api/v1/dead-letter",
+    "GET /api/v1/dead-letter/count",
+    "GET /api/v1/dead-letter/export",
+    "GET /api/v1/dead-letter-group",
     "GET /api/v1/rejected-event",
+    "GET /api/v1/rejected-event/count",
     "GET /api/v1/rejected-event/{rejected_id}",
+    "POST /api/v1/rejected-event/{rejected_id}/discard",
+    "POST /api/v1/rejected-event/{rejected_id}/resubmit",
 }
 
 
