@@ -122,6 +122,8 @@ async def get(request: Request, caller: Caller) -> Response:
 async def patch(request: Request, caller: Caller) -> Response:
     """Say where a group stands; `reason` in the body goes into the audit trail."""
     given = parts(request)
+    app = await resolve_app(request, caller)
+    group = await _find(given, request, app)
     fields = await read_fields(request)
     state = fields.text("state")
     if state and state not in set(GroupState):
@@ -129,8 +131,6 @@ async def patch(request: Request, caller: Caller) -> Response:
     until = _read_until(fields, given.clock(), needed=state == GroupState.SNOOZED)
     reason = fields.optional_text("reason", max_length=_MAX_REASON)
     fields.check()
-    app = await resolve_app(request, caller)
-    group = await _find(given, request, app)
     await _move(given, caller, group, to=GroupState(state), until=until, reason=reason)
     return answer(show(await _find(given, request, app)))
 

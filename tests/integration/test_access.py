@@ -66,6 +66,7 @@ async def places(gateway: Gateway) -> dict[str, str]:
         "attempt_id": ids.new_id(ids.ATTEMPT, now()),
         "key_id": ids.new_id(ids.API_KEY, now()),
         "letter_id": ids.new_id(ids.DEAD_LETTER, now()),
+        "group_id": "dlg_" + "0" * 27,
         "rejected_id": ids.new_id(ids.REJECTED_EVENT, now()),
     }
 
