@@ -106,6 +106,7 @@ async def run_dispatcher(settings: Settings, *, name: str, ready_file: Path | No
         ready_file: Gets our process id once everything is connected.
     """
     from dispatcher.metrics import Metrics
+    from dispatcher.parts import Parts
     from dispatcher.service import Dispatcher
 
     stop, registry = asyncio.Event(), CollectorRegistry()
@@ -113,14 +114,16 @@ async def run_dispatcher(settings: Settings, *, name: str, ready_file: Path | No
         settings, name=name, pool_size=settings.dispatcher_pool, batches=True
     ) as parts:
         dispatcher = Dispatcher(
-            pool=parts.pool,
-            bus=parts.bus,
-            vault=parts.vault,
-            clock=now,
-            dice=random.random,
-            config=dispatcher_config(settings, name=name),
-            metrics=Metrics(registry),
-            shards=parts.shards,
+            Parts(
+                pool=parts.pool,
+                bus=parts.bus,
+                vault=parts.vault,
+                clock=now,
+                dice=random.random,
+                config=dispatcher_config(settings, name=name),
+                metrics=Metrics(registry),
+                shards=parts.shards,
+            )
         )
         with _on_stop(stop.set), serve_metrics(settings.host, settings.metrics_port, registry):
             _collect_seldom()

@@ -17,7 +17,7 @@ from dispatcher.match import Target
 from dispatcher.post import Post, Reply
 from dispatcher.transport import header_lines
 from schema.address import EndpointUrl
-from schema.delivery import Fault, Outcome
+from schema.delivery import Fault, Outcome, is_success
 from schema.event import JSON
 from signer.standard import Signer
 
@@ -26,8 +26,6 @@ KEPT_HEADER_BYTES: Final = 512  # of each value
 SECRET_HEADERS: Final = frozenset(
     {"set-cookie", "authorization", "www-authenticate", "proxy-authenticate", "cookie"}
 )
-_FIRST_SUCCESS: Final = 200
-_LAST_SUCCESS: Final = 299
 _MAX_TYPES: Final = 256  # content types of which the line is kept
 _LINES: Final = b"webhook-id: %b\r\nwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n"
 _SVIX_LINES: Final = _LINES.replace(b"webhook", b"svix")
@@ -92,27 +90,15 @@ class Attempter:
             if addresses is None:
                 addresses = await self._resolved(url, target.app_id)
                 dns_s = loop.time() - started
-            reply = await self._transport.post(
-                Post(
-                    url,
-                    addresses,
-                    self._timeout_s - (dns_s or 0.0),
-                    target.head,
-                    payload,
-                    self._lines(signer, message_id, payload, content_type),
-                    dns_s,
-                    on_sending,
-                )
-            )
+            within_s = self._timeout_s - (dns_s or 0.0)
+            lines = self._lines(signer, message_id, payload, content_type)
+            post = Post(url, addresses, within_s, target.head, payload, lines, dns_s, on_sending)
+            reply = await self._transport.post(post)
         except DeliveryFault as fault:
             return _faulted(fault, Fault(fault.kind), loop.time() - started)
         except Exception as error:  # noqa: BLE001 a fault of ours must not lose a delivery
             _log.exception("an attempt failed on our side")
-            return Outcome(
-                fault=Fault.INTERNAL,
-                detail=f"internal error: {type(error).__name__}",
-                duration_ms=_ms(loop.time() - started),
-            )
+            return _ours(error, loop.time() - started)
         return self._answered(reply, loop.time() - started)
 
     async def _resolved(self, url: EndpointUrl, app_id: str) -> tuple[str, ...]:
@@ -143,7 +129,7 @@ class Attempter:
         return line
 
     def _answered(self, reply: Reply, duration_s: float) -> Outcome:
-        body, failed = reply.body, not _FIRST_SUCCESS <= reply.status <= _LAST_SUCCESS
+        body, failed = reply.body, not is_success(reply.status)
         retry_after_s = control = None
         if failed:
             named = {name.lower(): value for name, value in reply.headers}
@@ -187,6 +173,14 @@ def _faulted(fault: DeliveryFault, kind: Fault, duration_s: float) -> Outcome:
         phases_ms=_phases_ms(fault.phases),
         duration_ms=_ms(duration_s),
         address=fault.address,
+    )
+
+
+def _ours(error: Exception, duration_s: float) -> Outcome:
+    return Outcome(
+        fault=Fault.INTERNAL,
+        detail=f"internal error: {type(error).__name__}",
+        duration_ms=_ms(duration_s),
     )
 
 

@@ -5,7 +5,7 @@ The table in docs/metrics.md is compared with this file by a test.
 
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from schema.store.settle import Settlement
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class Metrics:
@@ -20,52 +21,46 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register everything."""
-        self.taken = Counter(
+        self._count(partial(Counter, registry=registry))
+        self._measure(partial(Histogram, registry=registry))
+        self._gauge(partial(Gauge, registry=registry, multiprocess_mode="livesum"))
+
+    def _count(self, counter: Callable[..., Counter]) -> None:
+        self.taken = counter(
             "hookline_events_taken",
             "Events read from the stream, by what came of them.",
             ["result"],
-            registry=registry,
         )
-        self.attempts = Counter(
-            "hookline_attempts", "HTTP attempts, by verdict.", ["verdict"], registry=registry
+        self.attempts = counter("hookline_attempts", "HTTP attempts, by verdict.", ["verdict"])
+        self.deliveries = counter(
+            "hookline_deliveries_settled", "Deliveries settled, by state.", ["state"]
         )
-        self.deliveries = Counter(
-            "hookline_deliveries_settled",
-            "Deliveries settled, by state.",
-            ["state"],
-            registry=registry,
-        )
-        self.refused = Counter(
+        self.refused = counter(
             "hookline_settlements_refused",
             "Settlements that no owed delivery or no lease of ours stood behind.",
-            registry=registry,
         )
-        self.first_attempt = Histogram(
+        self.letters = counter(
+            "hookline_dead_letters", "Deliveries given up, by the class of the failure.", ["class"]
+        )
+        self.notices = counter(
+            "hookline_operational_events", "Operational events, by what came of them.", ["result"]
+        )
+
+    def _measure(self, histogram: Callable[..., Histogram]) -> None:
+        seconds = partial(histogram, buckets=LATENCY_BUCKETS_S)
+        self.first_attempt = seconds(
             "hookline_first_attempt_seconds",
             "From accepting an event to the start of a first attempt.",
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
         )
-        self.lateness = Histogram(
-            "hookline_retry_lateness_seconds",
-            "How long after its due time a retry began.",
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+        self.lateness = seconds(
+            "hookline_retry_lateness_seconds", "How long after its due time a retry began."
         )
-        self.duration = Histogram(
-            "hookline_attempt_seconds",
-            "How long attempts took.",
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+        self.duration = seconds("hookline_attempt_seconds", "How long attempts took.")
+        self.batch = histogram(
+            "hookline_batch_size", "Rows per statement.", ["part"], buckets=BATCH_BUCKETS
         )
-        self.batch = Histogram(
-            "hookline_batch_size",
-            "Rows per statement.",
-            ["part"],
-            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
-            registry=registry,
-        )
-        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+
+    def _gauge(self, gauge: Callable[..., Gauge]) -> None:
         self.in_flight = gauge("hookline_in_flight", "Attempts under way.")
         self.held = gauge("hookline_held_bytes", "Payload bytes in lanes.")
         self.lanes = gauge("hookline_lanes", "Lanes in memory.")

@@ -16,11 +16,10 @@ from time import monotonic
 from typing import Final
 
 from dispatcher.attempt import Attempter
-from dispatcher.config import DispatcherConfig
 from dispatcher.lane import Lane, Owed
 from dispatcher.lanes import HANDFUL, Lanes
 from dispatcher.match import Target
-from dispatcher.metrics import Metrics
+from dispatcher.parts import Parts
 from dispatcher.record import DELIVERED, decided, given_up
 from dispatcher.refill import Refill
 from dispatcher.schedule import Schedule
@@ -38,41 +37,32 @@ class Sender:
 
     def __init__(
         self,
+        given: Parts,
         *,
         attempter: Attempter,
         lanes: Lanes,
         schedule: Schedule,
         refill: Refill,
         settler: Settler,
-        clock: Callable[[], datetime],
-        dice: Callable[[], float],
-        config: DispatcherConfig,
-        metrics: Metrics,
         sure_until: Callable[[], float],
     ) -> None:
         """Send nothing until `run`.
 
         Args:
+            given: The clock, the dice, limits and metrics.
             attempter: Makes one attempt.
             lanes: What is due.
             schedule: Whose turn it is.
             refill: Told when a retry is due, and when a lane has room.
             settler: Writes what came of it.
-            clock: Aware UTC.
-            dice: Uniform in [0, 1).
-            config: Limits.
-            metrics: What is counted.
             sure_until: Until when our leases hold for certain; nothing is begun after it.
         """
+        self._given = given
         self._attempter = attempter
         self._lanes = lanes
         self._schedule = schedule
         self._refill = refill
         self._settler = settler
-        self._clock = clock
-        self._dice = dice
-        self._config = config
-        self._metrics = metrics
         self._sure_until = sure_until
         self.begun: Counter[int] = Counter()
         self._loop = asyncio.get_running_loop()
@@ -176,7 +166,7 @@ class Sender:
     async def _deliver(self, owed: Owed) -> None:
         """Make an attempt, or none if the delivery is to be given up as it is."""
         target = owed.lane.target
-        started_at, outcome = self._clock(), None
+        started_at, outcome = self._given.clock(), None
         try:
             if owed.reason is None and target is not None and owed.payload is not None:
                 late_s = max((started_at - owed.due_at).total_seconds(), 0.0)
@@ -239,7 +229,7 @@ class Sender:
     def _failed(self, lane: Lane, *, probe: bool) -> None:
         """Count a failure; of what waits for an endpoint that fails now a handful is kept."""
         now = self._loop.time()
-        lane.health.failed(probe=probe, now=now, dice=self._dice())
+        lane.health.failed(probe=probe, now=now, dice=self._given.dice())
         if not lane.health.failing or lane in self._lanes.failing:
             return
         self._lanes.failing.add(lane)
@@ -251,9 +241,9 @@ class Sender:
             outcome,
             policy=target.retry_policy,
             failures=owed.failures,
-            now=self._clock(),
-            dice=self._dice(),
-            jitter=self._config.retry_jitter,
+            now=self._given.clock(),
+            dice=self._given.dice(),
+            jitter=self._given.config.retry_jitter,
         )
 
     def settled(self, batch: Sequence[Settled]) -> None:
@@ -284,10 +274,11 @@ class Sender:
 
     def observe(self) -> None:
         """Tell the metrics how things stand."""
-        self._metrics.began(self._late_firsts, self._late_retries)
+        metrics = self._given.metrics
+        metrics.began(self._late_firsts, self._late_retries)
         self._late_firsts.clear()
         self._late_retries.clear()
-        self._metrics.in_flight.set(self._schedule.in_flight)
-        self._metrics.held.set(self._lanes.bytes)
-        self._metrics.lanes.set(len(self._lanes))
-        self._metrics.failing.set(len(self._lanes.failing))
+        metrics.in_flight.set(self._schedule.in_flight)
+        metrics.held.set(self._lanes.bytes)
+        metrics.lanes.set(len(self._lanes))
+        metrics.failing.set(len(self._lanes.failing))

@@ -8,6 +8,7 @@ all names. Labels are few and bounded: never an app, an endpoint or a URL.
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -47,36 +48,33 @@ class Metrics:
         self._registry = CollectorRegistry() if registry is None else registry
         self._shown = shown
         self._reader = Reader()
-        self.accepted = Counter(
-            "hookline_accepted",
-            "Events accepted, by the door they came in.",
-            ["door"],
-            registry=self._registry,
+        self._count(partial(Counter, registry=self._registry))
+        self._measure(partial(Histogram, registry=self._registry))
+
+    def _count(self, counter: Callable[..., Counter]) -> None:
+        self.accepted = counter(
+            "hookline_accepted", "Events accepted, by the door they came in.", ["door"]
         )
         self.accepted_by_http = self.accepted.labels(HTTP)
-        self.refused = Counter(
+        self.refused = counter(
             "hookline_refused",
             "Requests to publish that were refused, by the code of the answer.",
             ["code"],
-            registry=self._registry,
         )
-        self.accept = Histogram(
+
+    def _measure(self, histogram: Callable[..., Histogram]) -> None:
+        self.accept = histogram(
             "hookline_accept_seconds",
             "From a request to publish to the stream's acknowledgement.",
             buckets=LATENCY_BUCKETS_S,
-            registry=self._registry,
         )
-        self.publish = Histogram(
+        self.publish = histogram(
             "hookline_publish_seconds",
             "How long a group commit to the stream took.",
             buckets=LATENCY_BUCKETS_S,
-            registry=self._registry,
         )
-        self.publish_batch = Histogram(
-            "hookline_publish_batch_size",
-            "Events of a group commit.",
-            buckets=BATCH_BUCKETS,
-            registry=self._registry,
+        self.publish_batch = histogram(
+            "hookline_publish_batch_size", "Events of a group commit.", buckets=BATCH_BUCKETS
         )
 
     def published(self, *, batch: int, seconds: float) -> None:

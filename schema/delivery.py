@@ -70,6 +70,11 @@ class Fault(StrEnum):
     INTERNAL = "internal"  # our side, such as a secret at rest that cannot be opened
 
 
+def is_success(status: int) -> bool:
+    """Tell whether an HTTP status says that the receiver has the message: any 2xx."""
+    return 200 <= status < 300  # noqa: PLR2004 HTTP's own
+
+
 class Outcome(NamedTuple):
     """What one attempt came to. Exactly one of `status` and `fault` is set.
 
@@ -102,7 +107,7 @@ class Outcome(NamedTuple):
     @property
     def succeeded(self) -> bool:
         """Tell whether the receiver has the message: any 2xx."""
-        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 HTTP's own
+        return self.status is not None and is_success(self.status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from dispatcher.config import DispatcherConfig
 from dispatcher.metrics import Metrics
+from dispatcher.parts import Parts
 from dispatcher.service import Dispatcher
 from schema import ids
 from schema.address import AddressPolicy
@@ -63,14 +64,16 @@ def config(name: str = "d1", **changes: Any) -> DispatcherConfig:
 def dispatcher(pool: Pool, bus: Client, limits: DispatcherConfig) -> Dispatcher:
     """Put one together; it runs in whatever runs `run`."""
     return Dispatcher(
-        pool=pool,
-        bus=bus,
-        vault=VAULT,
-        clock=now,
-        dice=random.random,
-        config=limits,
-        metrics=Metrics(CollectorRegistry()),
-        shards=SHARDS,
+        Parts(
+            pool=pool,
+            bus=bus,
+            vault=VAULT,
+            clock=now,
+            dice=random.random,
+            config=limits,
+            metrics=Metrics(CollectorRegistry()),
+            shards=SHARDS,
+        )
     )
 
 

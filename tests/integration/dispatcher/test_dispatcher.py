@@ -345,7 +345,7 @@ async def test_what_memory_forgot_is_found_by_the_survey(pool: Pool, services: S
         endpoint_id = await world.endpoint(app_id, receiver.url("/hook"))
         await world.owe(app_id, endpoint_id, 3)
 
-        await running.dispatcher._survey([3])
+        await running.dispatcher._arrivals.survey([3])
 
         assert await world.settled(3) == {"delivered": 3}
 

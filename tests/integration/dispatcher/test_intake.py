@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from deploy.settings import Settings
 from deploy.streams import ensure_stream, events_stream
-from dispatcher.intake import Intake
+from dispatcher.feed import Feed
 from schema import ids
 from schema.event import STREAM
 from schema.store.link import Pool
@@ -28,8 +28,8 @@ def types_are(world: World, wanted: list[str]) -> Callable[[], Awaitable[bool]]:
     return stored
 
 
-def intake_of(running: Running) -> Intake:
-    return running.dispatcher._intake
+def feed_of(running: Running) -> Feed:
+    return running.dispatcher._feed
 
 
 async def test_an_event_that_is_lost_on_the_way_is_asked_for_again(
@@ -42,7 +42,7 @@ async def test_an_event_that_is_lost_on_the_way_is_asked_for_again(
         await publish(bus, app_id, "e.0")
         await eventually(types_are(world, ["e.0"]))
         # One event more was sent to us than has come.
-        intake_of(running)._sources[shard].consumed -= 1
+        feed_of(running).sources[shard].consumed -= 1
 
         await asyncio.gather(*(publish(bus, app_id, f"e.{n}") for n in range(1, 20)))
 
