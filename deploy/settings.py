@@ -123,6 +123,9 @@ class Settings:
     )
     probe_gap_s: float = _set(1.0, "Wait before its first probe, then doubled", low=0.01, high=3600)
     probe_gap_most_s: float = _set(60.0, "Longest wait between probes", low=0.01, high=86_400)
+    flood_rest: float = _set(
+        1.0, "Wait after a flood's batch while others publish, per its time", low=0, high=20
+    )
     lane_depth: int = _set(256, "Deliveries of an endpoint held in memory", low=1, high=10_000)
     lease_s: float = _set(10.0, "A silent dispatcher loses its shards after", low=3, high=300)
 

@@ -171,6 +171,7 @@ def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
         failing_after=settings.failing_after,
         probe_gap_s=settings.probe_gap_s,
         probe_gap_most_s=settings.probe_gap_most_s,
+        flood_rest=settings.flood_rest,
         lane_depth=settings.lane_depth,
         lease_s=settings.lease_s,
         drain_s=settings.drain_s,

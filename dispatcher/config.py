@@ -31,6 +31,7 @@ class DispatcherConfig:
     held_bytes: int = 64 * 1_048_576  # payloads in memory, all lanes together
     # Larger batches cost less each, and let everybody else wait for longer.
     intake_batch: int = 64  # events per statement
+    flood_rest: float = 1.0  # after a batch of a flood, while others publish; in times of the batch
     settle_batch: int = 128  # deliveries per statement
     settle_gather_s: float = 0.01  # how long outcomes wait for company, but for those in order
     lease_s: float = 10.0

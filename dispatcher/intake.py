@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import nats.errors
 
+from dispatcher.breath import Breath
 from dispatcher.feed import Feed
 from dispatcher.match import Directory, Target, Tenant
 from dispatcher.parts import Parts
@@ -22,7 +23,6 @@ from schema.event import WAKE_ROOT, Draft, Event, Rejection, read_event
 from schema.store import intake as store
 from schema.store.pool import REFUSALS, reachable
 
-BREATH_MOST_S: Final = 0.05
 _PAUSE_S: Final = 0.5  # between tries while Postgres is away
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,8 @@ class Intake:
         self._on_taken = on_taken
         self._on_repeated = on_repeated
         self._settled_per_s = settled_per_s
-        self._spilled = 0  # deliveries of the last batch
+        self._breath = Breath(rest=given.config.flood_rest)
+        self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         """Take events in, for ever."""
@@ -103,19 +104,23 @@ class Intake:
         Both go on at a time, so that a few do not wait for the large batches of a flood.
         """
         while True:
+            wait_s = 0.0
             async with self._feed.batch(few=few, most=self._config.intake_batch) as batch:
                 if batch:
-                    await self._take(batch)
-            await asyncio.sleep(0 if few else self._breath_s())  # deliveries go between batches
+                    wait_s = await self._take_in_turn(batch, few=few)
+            await asyncio.sleep(wait_s)  # deliveries go between batches
 
-    def _breath_s(self) -> float:
-        """Say how long to leave the process to the senders.
-
-        What had no room in memory has to be read back: when as much will be sent soon, waiting
-        for it costs less. Where sending stands still, as at an endpoint that hangs, nobody waits.
-        """
-        wait_s, self._spilled = self._spilled / max(self._settled_per_s(), 1.0), 0
-        return wait_s if wait_s <= BREATH_MOST_S else 0.0
+    async def _take_in_turn(self, batch: Sequence[tuple[Source, Event]], *, few: bool) -> float:
+        """Take a batch in; say how long to leave the process to everything else."""
+        shards, began = {source.shard for source, _ in batch}, self._loop.time()
+        await self._take(batch)
+        now = self._loop.time()
+        if few:
+            self._breath.few(shards, now)
+            return 0.0
+        rest = self._breath.after(shards, now - began, now=now, settled_per_s=self._settled_per_s())
+        self._metrics.flood_rested.inc(rest.for_others_s)
+        return rest.wait_s
 
     async def _take(self, batch: Sequence[tuple[Source, Event]]) -> None:
         """Turn a batch into rows, however long Postgres takes.
@@ -235,7 +240,7 @@ class Intake:
         self._metrics.taken.labels("stored").inc(len(stored))
         self._metrics.taken.labels("repeated").inc(len(repeated))
         self._metrics.taken.labels("rejected").inc(len(reads) - len(messages))
-        self._spilled += self._on_taken(stored)
+        self._breath.spilled(self._on_taken(stored))
         for shard in {t.tenant.shard for t in stored if t.targets} - self._feed.sources.keys():
             with suppress(nats.errors.Error):  # they look for themselves within a second
                 await self._bus.publish(f"{WAKE_ROOT}.{shard}")

@@ -46,6 +46,11 @@ class Metrics:
             "hookline_operational_events", "Operational events, by what came of them.", ["result"]
         )
 
+        self.flood_rested = counter(
+            "hookline_flood_rested_seconds",
+            "How long the intake of many events waited for apps that published few.",
+        )
+
     def _measure(self, histogram: Callable[..., Histogram]) -> None:
         seconds = partial(histogram, buckets=LATENCY_BUCKETS_S)
         self.first_attempt = seconds(

@@ -459,7 +459,7 @@ async def test_two_dispatchers_share_the_work_and_each_delivery_is_made_once(
         assert await world.settled(160) == {"delivered": 160}
         assert (now() - began_at).total_seconds() < 5
         made = [first.dispatcher, second.dispatcher]
-        assert all(d._metrics.attempts.labels("delivered")._value.get() > 0 for d in made)
+        assert all(d._given.metrics.attempts.labels("delivered")._value.get() > 0 for d in made)
     ids = [r.header("webhook-id") for r in receiver.requests]
     assert len(ids) == len(set(ids)) == 160
 
