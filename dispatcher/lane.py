@@ -15,7 +15,7 @@ from typing import Final
 from dispatcher.health import Health
 from dispatcher.match import Target
 from dispatcher.pace import Pace, Send
-from schema.delivery import Reason, State
+from schema.delivery import Reason
 
 LIVE_PER_BACKLOG: Final = 3  # live deliveries that go for each of the backlog's
 UNIT_BYTES: Final = 65_536  # a delivery costs its turn one unit, and one more for each of these
@@ -54,11 +54,6 @@ class Owed:
     def __post_init__(self) -> None:
         """Measure once what is asked for several times."""
         self.size = 0 if self.payload is None else len(self.payload)
-
-    @property
-    def state(self) -> State:
-        """The state that its row has."""
-        return State.RETRYING if self.failures else State.PENDING
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -71,6 +71,7 @@ class Metrics:
         self.lanes = gauge("hookline_lanes", "Lanes in memory.")
         self.failing = gauge("hookline_lanes_failing", "Lanes of endpoints that are only probed.")
         self.shards = gauge("hookline_shards_owned", "Shards owned.")
+        self.tasks = gauge("hookline_tasks", "Tasks that are being done.")
 
     def began(self, firsts_s: Sequence[float], retries_s: Sequence[float]) -> None:
         """Note how long after their due times attempts began: first ones, and retries."""

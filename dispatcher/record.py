@@ -7,9 +7,11 @@ from dispatcher.lane import Owed
 from dispatcher.match import Target
 from schema import ids
 from schema.delivery import Delivered, Outcome, Park, Reason, Retry, State, Trigger, Verdict
+from schema.retry import MAX_ATTEMPTS
 from schema.store.settle import AttemptRow, Settlement
 
 DELIVERED: Final = Delivered()
+FIRST: Final = (0, MAX_ATTEMPTS)  # failures of a run that has had no attempt; the latter gets one
 
 
 def decided(
@@ -32,7 +34,7 @@ def decided(
         attempt=AttemptRow(
             id=ids.new_id(ids.ATTEMPT, started_at),
             event_type=owed.event_type,
-            trigger=Trigger.MANUAL if owed.manual else Trigger.SCHEDULED,
+            trigger=_trigger(owed),
             verdict=word,
             url=target.url_text,
             started_at=started_at,
@@ -53,6 +55,12 @@ def given_up(owed: Owed) -> Settlement:
         run=owed.run,
         reason=None if owed.was_delivered else owed.reason or Reason.ENDPOINT_DELETED,
     )
+
+
+def _trigger(owed: Owed) -> Trigger:
+    """Say what started an attempt: somebody, if it is the first of a run that was asked for."""
+    first_of_run = owed.run > 0 and owed.failures in FIRST
+    return Trigger.MANUAL if owed.manual or first_of_run else Trigger.SCHEDULED
 
 
 def _stands(

@@ -33,6 +33,7 @@ from dispatcher.sender import Sender
 from dispatcher.settle import Settled, Settler
 from dispatcher.shards import HANDED_OVER, Shards
 from dispatcher.targets import Targets
+from dispatcher.task import TASKS_RUNG, Tasks
 from dispatcher.transport import Transport
 from dispatcher.upkeep import Upkeep
 from schema.errors import Unavailable
@@ -66,6 +67,7 @@ class Dispatcher:
             retire=self._retire,
             quiet=self._quiet,
         )
+        self._tasks = Tasks(given)
         self._upkeep = Upkeep(
             pool=given.pool,
             clock=given.clock,
@@ -163,6 +165,7 @@ class Dispatcher:
                     ("refill", self._refill.run()),
                     ("arrivals", self._arrivals.run()),
                     ("targets", self._targets.run()),
+                    ("tasks", self._tasks.run()),
                     ("tick", self._tick()),
                     ("upkeep", self._upkeep.run()),
                 )
@@ -188,6 +191,7 @@ class Dispatcher:
             task.cancel()
         await asyncio.wait(finishers)
         with suppress(Unavailable):
+            await self._tasks.leave()
             await self._shards.leave()
 
     # Shards come and go.
@@ -213,6 +217,8 @@ class Dispatcher:
     async def _rung(self, msg: Msg) -> None:
         if msg.subject == HANDED_OVER:
             self._shards.nudge()
+        elif msg.subject == TASKS_RUNG:
+            self._tasks.wake()
         elif self._lanes.owns(int(msg.subject.rpartition(".")[2])):
             self._arrivals.wake()
 

@@ -146,6 +146,10 @@ class World:
         )
         return app_id
 
+    def shard(self, app_id: str) -> int:
+        """Say which shard an app is of."""
+        return ids.shard_of(app_id, SHARDS)
+
     async def endpoint(
         self,
         app_id: str,
