@@ -129,6 +129,14 @@ class Settings:
     lane_depth: int = _set(256, "Deliveries of an endpoint held in memory", low=1, high=10_000)
     lease_s: float = _set(10.0, "A silent dispatcher loses its shards after", low=3, high=300)
 
+    # What operators are told
+    operational_per_minute: int = _set(
+        10, "Operational events of a kind and endpoint in a minute", low=1, high=10_000
+    )
+    alert_update_s: float = _set(
+        300.0, "Pause between two words about a raised alert", low=15, high=_DAY_S
+    )
+
     # What is kept
     retention_days: int = _set(30, "Days that messages and attempts are kept", low=1, high=3650)
     dead_letter_retention_days: int = _set(

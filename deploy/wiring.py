@@ -177,6 +177,8 @@ def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
         drain_s=settings.drain_s,
         retention_days=settings.retention_days,
         dead_letter_retention_days=settings.dead_letter_retention_days,
+        operational_per_minute=settings.operational_per_minute,
+        alert_update_s=settings.alert_update_s,
     )
 
 

@@ -38,3 +38,5 @@ class DispatcherConfig:
     drain_s: float = 20.0  # after the stop; keep below the orchestrator's kill delay
     retention_days: int = 30
     dead_letter_retention_days: int = 90  # from the last that was done to it
+    operational_per_minute: int = 10  # events of a kind about an endpoint; the rest are counted
+    alert_update_s: float = 300.0  # between two words about an alert that is raised

@@ -10,6 +10,8 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from schema.dead_letter import ErrorClass, class_of
+from schema.delivery import Outcome, State
 from schema.store.settle import Settlement
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -83,12 +85,20 @@ class Metrics:
         self.batch.labels("settle").observe(len(settlements))
         for state, number in Tally(s.state for s in settlements).items():
             self.deliveries.labels(state).inc(number)
+        dead = [s for s in settlements if s.state is State.DEAD]
+        for kind, number in Tally(_class_of(s) for s in dead).items():
+            self.letters.labels(kind).inc(number)
         tried = [s.attempt for s in settlements if s.attempt is not None]
         for verdict, number in Tally(a.verdict for a in tried).items():
             self.attempts.labels(verdict).inc(number)
         observe_all(self.duration, [attempt.outcome.duration_ms / 1000 for attempt in tried])
         if refused:
             self.refused.inc(refused)
+
+
+def _class_of(dead: Settlement) -> ErrorClass:
+    outcome = dead.attempt.outcome if dead.attempt is not None else Outcome()
+    return class_of(dead.reason, outcome.status, outcome.fault)
 
 
 def observe_all(histogram: Histogram, values: Sequence[float]) -> None:

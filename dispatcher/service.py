@@ -13,6 +13,7 @@ from typing import Final
 
 from nats.aio.msg import Msg
 
+from dispatcher.alerts import Alerts
 from dispatcher.arrivals import Arrivals
 from dispatcher.attempt import Attempter
 from dispatcher.config import DispatcherConfig
@@ -21,9 +22,11 @@ from dispatcher.feed import Feed
 from dispatcher.guard import Guard, SystemResolver
 from dispatcher.health import HealthLimits
 from dispatcher.intake import Intake
+from dispatcher.interest import Interest
 from dispatcher.lane import Lane
 from dispatcher.lanes import Lanes
 from dispatcher.match import Directory
+from dispatcher.notices import Notices
 from dispatcher.parts import Parts
 from dispatcher.pool import PoolLimits
 from dispatcher.reach import when_reachable
@@ -55,6 +58,7 @@ class Dispatcher:
         """Put the parts together; nothing runs yet."""
         self._given = given
         self._loop = asyncio.get_running_loop()
+        self._interest = Interest(given.pool)
         self._make_sending(given)
         self._make_taking(given)
         self._shards = Shards(
@@ -98,6 +102,7 @@ class Dispatcher:
             metrics=given.metrics,
             epochs=lambda: self._shards.epochs,
             on_settled=self._settled,
+            told=self._interest.kinds,
         )
         guard = Guard(config.address_policy, SystemResolver())
         self._transport = Transport(
@@ -129,9 +134,7 @@ class Dispatcher:
             refill=self._refill,
             on_aimed=self._sender.pump_soon,
         )
-        self._changes = Changes(
-            given.pool, on_change=self._targets.changed, on_break=self._targets.all_changed
-        )
+        self._changes = Changes(given.pool, on_change=self._changed, on_break=self._all_changed)
         self._arrivals = Arrivals(
             given,
             lanes=self._lanes,
@@ -168,6 +171,9 @@ class Dispatcher:
                     ("tasks", self._tasks.run()),
                     ("tick", self._tick()),
                     ("upkeep", self._upkeep.run()),
+                    ("interest", self._interest.run()),
+                    ("notices", Notices(self._given).run()),
+                    ("alerts", Alerts(self._given).run()),
                 )
             ]
             finishers = [
@@ -223,6 +229,14 @@ class Dispatcher:
             self._arrivals.wake()
 
     # Between the parts.
+
+    def _changed(self, table: str, key: str) -> None:
+        self._targets.changed(table, key)
+        self._interest.changed(table)
+
+    def _all_changed(self) -> None:
+        self._targets.all_changed()
+        self._interest.all_changed()
 
     def _refilled(self, lane: Lane) -> None:
         self._schedule.ready(lane)

@@ -6,7 +6,7 @@ is away a batch waits and is tried again; what is in flight is bounded, so sendi
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
@@ -48,6 +48,7 @@ class Settler:
         metrics: Metrics,
         epochs: Callable[[], Mapping[int, int]],
         on_settled: Callable[[Sequence[Settled]], None],
+        told: Callable[[], Collection[str]],
     ) -> None:
         """Wait for settlements.
 
@@ -58,6 +59,7 @@ class Settler:
             metrics: What is counted.
             epochs: The shards that are held now.
             on_settled: Told of each batch once it is written (or refused).
+            told: The kinds of operational events that anybody wants.
         """
         self._pool = pool
         self._clock = clock
@@ -65,6 +67,7 @@ class Settler:
         self._metrics = metrics
         self._epochs = epochs
         self._on_settled = on_settled
+        self._told = told
         self._waiting: list[Settled] = []
         self._wrote_at = 0.0
         self.per_s = 0.0  # settlements, of late
@@ -149,6 +152,7 @@ class Settler:
                 settlements,
                 now=now,
                 letter_ids=[ids.new_id(ids.DEAD_LETTER, now) for _ in range(dead)],
+                told=self._told(),
             )
         return len(moved)
 

@@ -21,6 +21,7 @@ from gateway.middleware import Doorway
 from gateway.parts import Parts
 from gateway.publish import Publisher
 from gateway.routes import (
+    alert_rule,
     application,
     attempt,
     auth,
@@ -38,6 +39,7 @@ from gateway.routes import (
     health,
     key,
     message,
+    operational_webhook,
     rejected_event,
 )
 from gateway.routing import AnyOperation, build
@@ -122,6 +124,8 @@ def operations() -> list[AnyOperation]:
         *dead_letter_export.routes(),
         *dead_letter_group.routes(),
         *rejected_event.routes(),
+        *operational_webhook.routes(),
+        *alert_rule.routes(),
         *health.routes(),
         *scrape.routes(),
     ]

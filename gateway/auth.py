@@ -18,6 +18,7 @@ from schema.errors import Forbidden, NotFound, Unauthenticated
 
 _HEADER: Final = b"authorization"
 _SCHEME: Final = b"bearer "
+_LENT_APP: Final = "hookline.app"
 
 
 class Access(Enum):
@@ -93,12 +94,25 @@ def require_operator(caller: Caller) -> None:
         raise Forbidden
 
 
+def lend_app(request: Request, app: App) -> None:
+    """Say which app a request is about whose path names none."""
+    request.scope[_LENT_APP] = app
+
+
+def names_app(request: Request) -> bool:
+    """Tell whether a request is about one app."""
+    return "app_id" in request.path_params or _LENT_APP in request.scope
+
+
 async def resolve_app(request: Request, caller: Caller) -> App:
-    """Find the app that a path names, by its id or uid.
+    """Find the app that a path names, by its id or uid; or give the one that was lent.
 
     Raises:
         NotFound: The caller's environment has none such, or it is not the caller's own.
     """
+    lent: App | None = request.scope.get(_LENT_APP)
+    if lent is not None:
+        return lent
     app = await parts(request).apps.find(caller.environment_id, request.path_params["app_id"])
     if caller.app_id is not None and caller.app_id != app.id:
         raise NotFound(KIND)

@@ -21,7 +21,8 @@ import orjson
 from gateway.parts import Parts
 from schema.errors import Unavailable
 from schema.event import shard_filters
-from schema.store import dead_letter, delivery, shard
+from schema.store import alert_rule, dead_letter, delivery, operational, shard
+from schema.store.link import Link
 
 _KEPT_S: Final = 5.0
 _KEPT_PER_COST: Final = 20  # and this many times as long as reading took
@@ -77,7 +78,9 @@ class Reader:
                 positions = await shard.positions(link)
                 owed, due_at = await delivery.owed(link)
                 parked = await dead_letter.parked(link)
-            values += _of_postgres(owed, due_at, parked, given.clock())
+                parked_at = await dead_letter.oldest_parked(link)
+                values += await _of_operators(link)
+            values += _of_postgres(owed, due_at, parked, parked_at, given.clock())
             reachable["postgres"] = True
         except (Unavailable, asyncpg.PostgresError) as error:
             _log.warning("figures of Postgres cannot be read: %s", error)
@@ -153,14 +156,36 @@ async def _behind(given: Parts, wanted: str, start: int) -> tuple[int, datetime]
     return 1 + behind, datetime.fromisoformat(headers["Nats-Time-Stamp"])
 
 
-def _of_postgres(owed: int, due_at: datetime | None, parked: int, now: datetime) -> list[Figure]:
-    late_s = 0.0 if due_at is None else (now - due_at).total_seconds()
+def _of_postgres(
+    owed: int,
+    due_at: datetime | None,
+    parked: int,
+    parked_at: datetime | None,
+    now: datetime,
+) -> list[Figure]:
     return [
         Figure(name="hookline_deliveries_owed",
                meaning="Deliveries that are owed, due or not.", value=owed),
         Figure(name="hookline_oldest_due_seconds",
                meaning="How long the oldest delivery to an active endpoint has been due.",
-               value=max(0.0, late_s)),
+               value=_age_s(due_at, now)),
         Figure(name="hookline_dead_letters_parked",
                meaning="Dead letters that are parked.", value=parked),
+        Figure(name="hookline_oldest_parked_seconds",
+               meaning="How long the oldest dead letter has been parked.",
+               value=_age_s(parked_at, now)),
     ]  # fmt: skip
+
+
+async def _of_operators(link: Link) -> list[Figure]:
+    return [
+        Figure(name="hookline_operational_events_waiting",
+               meaning="Operational events that are not published yet.",
+               value=await operational.waiting(link)),
+        Figure(name="hookline_alerts_raised",
+               meaning="Alert rules that are raised.", value=await alert_rule.raised(link)),
+    ]  # fmt: skip
+
+
+def _age_s(at: datetime | None, now: datetime) -> float:
+    return 0.0 if at is None else max(0.0, (now - at).total_seconds())

@@ -21,7 +21,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from gateway.auth import Caller, resolve_app
+from gateway.auth import Caller, names_app, resolve_app
 from gateway.parts import Parts, parts
 from gateway.query import Query
 from gateway.status import read_code_class
@@ -81,7 +81,7 @@ class Gate:
 
 async def resolve_scope(request: Request, caller: Caller) -> App | None:
     """Find the app that a path names; None if it names none and means the whole environment."""
-    return await resolve_app(request, caller) if "app_id" in request.path_params else None
+    return await resolve_app(request, caller) if names_app(request) else None
 
 
 async def read_filter(request: Request, query: Query, caller: Caller, app: App | None) -> Filter:

@@ -22,7 +22,10 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """A tenant. `throttle_rate`: deliveries per second, all endpoints together."""
+    """A tenant, or the operational app of an environment.
+
+    `throttle_rate`: deliveries per second, all endpoints together.
+    """
 
     environment_id: str
     id: str
@@ -33,3 +36,4 @@ class App:
     metadata: Mapping[str, str]
     created_at: datetime
     updated_at: datetime
+    operational: bool = False

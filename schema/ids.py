@@ -28,6 +28,7 @@ ENDPOINT_SECRET: Final = "sec_"  # noqa: S105 a prefix
 EVENT_TYPE: Final = "evtype_"
 AUDIT: Final = "audit_"
 TASK: Final = "qtask_"
+ALERT_RULE: Final = "alr_"
 
 EPOCH_S: Final = 1_400_000_000
 LENGTH: Final = 27  # base62 characters behind the prefix

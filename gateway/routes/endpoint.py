@@ -21,8 +21,10 @@ from schema.app import App
 from schema.endpoint import Endpoint, EndpointState
 from schema.errors import FieldFault, Invalid, NotFound
 from schema.event import UID_PATTERN
+from schema.operational import Kind
 from schema.store import endpoint as store
-from schema.store import endpoint_secret, event_type, policy
+from schema.store import endpoint_secret, event_type, operational, policy
+from schema.store.app import ensure_operational
 from schema.store.link import Link
 
 KIND: Final = "Endpoint"
@@ -157,6 +159,8 @@ async def delete(request: Request, caller: Caller) -> Response:
     app = await resolve_app(request, caller)
     async with given.transaction() as link:
         endpoint = await lock_endpoint(link, request, app)
+        # While it still has its uid.
+        await operational.note_endpoints(link, Kind.ENDPOINT_DELETED, [(app.id, endpoint.id, {})])
         await store.delete(link, app.id, endpoint.id, given.clock())
         await endpoint_secret.delete_all(link, app.id, [endpoint.id])
         await ring.note(link, given, app.id, endpoint.id)
@@ -174,8 +178,11 @@ async def _create(given: Parts, caller: Caller, app: App, fields: Fields) -> Res
     endpoint = replace(endpoint, headers=sealed)
     async with given.transaction() as link:
         await _check_event_types(link, app, endpoint.event_types)
+        if app.operational:
+            await ensure_operational(link, app)
         await store.insert(link, endpoint)
         await keep(link, given, endpoint, secret)
+        await operational.note_endpoints(link, Kind.ENDPOINT_CREATED, [(app.id, endpoint.id, {})])
         await trail.note(link, given, caller, "endpoint.create", endpoint.id)
     return answer(show(endpoint), 201)
 
@@ -188,8 +195,20 @@ async def _change(
     await store.update(link, endpoint)
     if _owes_otherwise(present, endpoint):
         await ring.note(link, given, app.id, endpoint.id)
+    await _tell_change(link, present, endpoint)
     became = {} if endpoint.state is present.state else {"state": endpoint.state}
     await trail.note(link, given, caller, "endpoint.update", endpoint.id, **became)
+
+
+async def _tell_change(link: Link, present: Endpoint, endpoint: Endpoint) -> None:
+    place = (endpoint.app_id, endpoint.id)
+    await operational.note_endpoints(link, Kind.ENDPOINT_UPDATED, [(*place, {})])
+    was, now = (e.state is EndpointState.DISABLED for e in (present, endpoint))
+    if now and not was:
+        why = {"trigger": "manual", "reason": endpoint.state_reason, "failSince": None}
+        await operational.note_endpoints(link, Kind.ENDPOINT_DISABLED, [(*place, why)])
+    elif was and not now:
+        await operational.note_endpoints(link, Kind.ENDPOINT_ENABLED, [(*place, {})])
 
 
 def _owes_otherwise(present: Endpoint, endpoint: Endpoint) -> bool:
@@ -201,7 +220,10 @@ def _owes_otherwise(present: Endpoint, endpoint: Endpoint) -> bool:
 
 
 async def _check_event_types(link: Link, app: App, names: tuple[str, ...] | None) -> None:
-    unusable = await event_type.unusable(link, app.environment_id, names or ())
+    if app.operational:
+        unusable = [name for name in names or () if name not in set(Kind)]
+    else:
+        unusable = await event_type.unusable(link, app.environment_id, names or ())
     if unusable:
         listed = ", ".join(unusable)
         msg = f"The following event types don't exist: {listed}"

@@ -16,7 +16,9 @@ from gateway.parts import Parts, parts
 from gateway.routes.endpoint import ONE, find_endpoint, lock_endpoint
 from gateway.routing import AnyOperation, Operation
 from schema.endpoint import Endpoint
+from schema.operational import Kind
 from schema.store import endpoint as store
+from schema.store import operational
 from schema.store.link import Link
 
 _HEADERS: Final = f"{ONE}/headers"
@@ -77,6 +79,9 @@ async def _write(
 ) -> None:
     sealed = seal(given.vault, endpoint.app_id, endpoint.id, headers)
     await store.update(link, replace(endpoint, headers=sealed, updated_at=given.clock()))
+    await operational.note_endpoints(
+        link, Kind.ENDPOINT_UPDATED, [(endpoint.app_id, endpoint.id, {})]
+    )
     await trail.note(
         link, given, caller, "endpoint.set_headers", endpoint.id, names=sorted(headers)
     )

@@ -74,6 +74,11 @@ async def insert(link: Link, app: App) -> None:
         raise Conflict(_TAKEN) from None
 
 
+async def ensure_operational(link: Link, app: App) -> None:
+    """Write an environment's operational app, unless it is there."""
+    await link.execute(_SQL["insert_operational"], app.environment_id, app.id, app.created_at)
+
+
 async def update(link: Link, app: App) -> None:
     """Write all that may change.
 

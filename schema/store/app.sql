@@ -1,19 +1,20 @@
--- Apps. Deleted ones stay as rows for the logs' sake and have given up their uid.
+-- Apps. Deleted ones stay as rows for the logs' sake and have given up their uid. Operational apps
+-- are found by none of these.
 
 -- name: by_id :one
 -- Served by app_pkey.
 SELECT environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at, updated_at
-FROM app WHERE environment_id = $1 AND id = $2 AND deleted_at IS NULL;
+FROM app WHERE environment_id = $1 AND id = $2 AND kind = 'tenant' AND deleted_at IS NULL;
 
 -- name: by_uid :one
 -- Served by app_uid_idx.
 SELECT environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at, updated_at
-FROM app WHERE environment_id = $1 AND uid = $2 AND deleted_at IS NULL;
+FROM app WHERE environment_id = $1 AND uid = $2 AND kind = 'tenant' AND deleted_at IS NULL;
 
 -- name: lock :one
 -- For a change. Served by app_pkey.
 SELECT environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at, updated_at
-FROM app WHERE environment_id = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE;
+FROM app WHERE environment_id = $1 AND id = $2 AND kind = 'tenant' AND deleted_at IS NULL FOR UPDATE;
 
 -- name: page_up :many
 -- $1 environment, $2 a key, $3 how many behind it; $4 without those that have no endpoint,
@@ -22,7 +23,7 @@ FROM app WHERE environment_id = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE
 -- Served by app_pkey, the filters by endpoint_pkey.
 SELECT environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at, updated_at
 FROM app AS a
-WHERE environment_id = $1 AND id > $2 AND deleted_at IS NULL
+WHERE environment_id = $1 AND id > $2 AND kind = 'tenant' AND deleted_at IS NULL
   AND (NOT $4 OR coalesce((SELECT true FROM endpoint AS e
                            WHERE e.app_id = a.id AND e.deleted_at IS NULL LIMIT 1), false))
   AND (NOT $5 OR coalesce((SELECT bool_or(e.state <> 'disabled') FROM endpoint AS e
@@ -35,7 +36,7 @@ ORDER BY id LIMIT $3;
 -- The same before a key.
 SELECT environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at, updated_at
 FROM app AS a
-WHERE environment_id = $1 AND id < $2 AND deleted_at IS NULL
+WHERE environment_id = $1 AND id < $2 AND kind = 'tenant' AND deleted_at IS NULL
   AND (NOT $4 OR coalesce((SELECT true FROM endpoint AS e
                            WHERE e.app_id = a.id AND e.deleted_at IS NULL LIMIT 1), false))
   AND (NOT $5 OR coalesce((SELECT bool_or(e.state <> 'disabled') FROM endpoint AS e
@@ -49,6 +50,12 @@ ORDER BY id DESC LIMIT $3;
 INSERT INTO app (environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at,
                  updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+
+-- name: insert_operational :exec
+-- Of environment $1, unless it is there. Served by app_id_key.
+INSERT INTO app (environment_id, id, name, kind, created_at, updated_at)
+VALUES ($1, $2, 'operational', 'operational', $3, $3)
+ON CONFLICT (id) DO NOTHING;
 
 -- name: update :exec
 -- Fails on app_uid_idx when the uid is taken. Served by app_pkey.

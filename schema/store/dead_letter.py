@@ -122,6 +122,12 @@ async def parked(link: Link) -> int:
     return number
 
 
+async def oldest_parked(link: Link) -> datetime | None:
+    """Say when the oldest of the parked letters was parked."""
+    at: datetime | None = await link.fetchval(_SQL["oldest_parked"])
+    return at
+
+
 def noun(row: "asyncpg.Record", leave: Collection[str] = ()) -> DeadLetter:
     """Make a letter of a row with its columns; `leave` names those that are none of its own."""
     values = {name: value for name, value in row.items() if name not in leave}

@@ -34,3 +34,13 @@ WHERE app_id = $1 AND message_id = $2 AND state = 'redelivering';
 -- name: parked :one
 -- How many are parked, of the groups' counts.
 SELECT coalesce(sum(parked), 0)::bigint FROM dead_letter_group;
+
+-- name: oldest_parked :one
+-- When the oldest that is parked was parked. Served by dead_letter_group_environment_count_idx and
+-- dead_letter_group_idx.
+SELECT min(l.parked_at)
+FROM environment AS e
+JOIN dead_letter_group AS g ON g.environment_id = e.id AND g.parked > 0
+CROSS JOIN LATERAL (
+    SELECT parked_at FROM dead_letter
+    WHERE app_id = g.app_id AND group_id = g.id AND state = 'parked' ORDER BY id LIMIT 1) AS l;

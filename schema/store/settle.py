@@ -1,6 +1,6 @@
 """What attempts came to, in one transaction per batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -8,8 +8,10 @@ import orjson
 
 from schema.delivery import Outcome, Reason, State, Trigger
 from schema.fingerprint import fingerprint
-from schema.store import columns, statements
+from schema.operational import FAILING_AFTER, Kind
+from schema.store import columns, operational, statements
 from schema.store.link import Link
+from schema.store.operational import AttemptNote
 
 _SQL = statements.load("settle")
 
@@ -54,6 +56,7 @@ async def settle(
     *,
     now: datetime,
     letter_ids: Sequence[str],
+    told: Collection[str] = (),
 ) -> list[Settlement]:
     """Write a batch; give those whose deliveries were moved.
 
@@ -66,8 +69,10 @@ async def settle(
         batch: At least one.
         now: The time of parking.
         letter_ids: A new id for each of the batch that is dead, in order.
+        told: The kinds of operational events that anybody wants; others need not be written.
     """
-    if not any(s.state is State.DEAD or s.disable or s.run for s in batch):
+    tells = told and any(s.failures >= FAILING_AFTER or s.state is State.DEAD for s in batch)
+    if not tells and not any(s.state is State.DEAD or s.disable or s.run for s in batch):
         return await _move(link, owner, epochs, batch)
     async with link.transaction():
         moved = await _move(link, owner, epochs, batch)
@@ -75,15 +80,9 @@ async def settle(
         arrived = [s for s in moved if s.run and s.state is State.DELIVERED]
         if arrived:
             await link.execute(_SQL["redelivered"], *_keys(arrived), now)
-        refused = [s for s in moved if s.disable]
-        if refused:
-            await link.execute(
-                _SQL["disable"],
-                [s.app_id for s in refused],
-                [s.endpoint_id for s in refused],
-                [s.disable for s in refused],
-                now,
-            )
+        await _disable(link, [s for s in moved if s.disable], now)
+        if tells:
+            await operational.note_attempts(link, [n for s in moved if (n := _note(s, told))])
     return moved
 
 
@@ -155,6 +154,49 @@ async def _park(
             now,
             [fingerprint(s.reason, s.attempt.outcome if s.attempt else None) for s in dead],
         )
+
+
+async def _disable(link: Link, refused: Sequence[Settlement], now: datetime) -> None:
+    if refused:
+        rows = await link.fetch(
+            _SQL["disable"],
+            [s.app_id for s in refused],
+            [s.endpoint_id for s in refused],
+            [s.disable for s in refused],
+            now,
+        )
+        about = {"trigger": "automatic", "failSince": None}
+        await operational.note_endpoints(
+            link,
+            Kind.ENDPOINT_DISABLED,
+            [(r["app_id"], r["id"], about | {"reason": r["state_reason"]}) for r in rows],
+        )
+
+
+def _note(settlement: Settlement, told: Collection[str]) -> AttemptNote | None:
+    """Say what is to be told of a settlement: the fourth failure, the last, or the end of it."""
+    attempt, failures = settlement.attempt, settlement.failures
+    if attempt is None:
+        return None
+    if settlement.state is State.DEAD:
+        kind = Kind.ATTEMPT_EXHAUSTED
+    elif settlement.state is State.RETRYING and failures == FAILING_AFTER:
+        kind = Kind.ATTEMPT_FAILING
+    elif attempt.verdict == "delivered" and failures >= FAILING_AFTER:
+        kind = Kind.ATTEMPT_RECOVERED
+    else:
+        return None
+    if kind not in told:
+        return None
+    return AttemptNote(
+        kind=kind,
+        app_id=settlement.app_id,
+        message_id=settlement.message_id,
+        endpoint_id=settlement.endpoint_id,
+        attempt_id=attempt.id,
+        status=attempt.outcome.status,
+        started_at=attempt.started_at,
+    )
 
 
 def _keys(batch: Sequence[Settlement]) -> tuple[list[str], list[str], list[str]]:

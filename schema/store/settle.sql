@@ -74,7 +74,8 @@ SELECT array_agg(number) AS moved FROM moved;
 -- name: park :exec
 -- Park the deliveries ($1 app, $2 message, $3 endpoint) with $4 reasons under $5 ids at $6: whole,
 -- with what the newest attempt came to; $7 fingerprints. Runs after `settle`, in its transaction.
--- A trigger keeps the groups.
+-- A trigger keeps the groups. Letters of an operational app belong to no environment: they stand in
+-- no list but that app's own.
 INSERT INTO dead_letter AS l (
     environment_id, app_id, id, message_id, endpoint_id, reason, event_type, event_id, channels,
     payload, content_type, headers, url, status, fault, detail, response, fingerprint, attempts,
@@ -86,7 +87,7 @@ SELECT a.environment_id, p.app_id, p.id, p.message_id, p.endpoint_id, p.reason,
        coalesce(m.created_at, $6), first.started_at, last.started_at, last.id, $6, $6
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[])
     AS p(app_id, message_id, endpoint_id, reason, id, fingerprint)
-LEFT JOIN app AS a ON a.id = p.app_id
+LEFT JOIN app AS a ON a.id = p.app_id AND a.kind = 'tenant'
 LEFT JOIN message AS m ON m.app_id = p.app_id AND m.id = p.message_id
 LEFT JOIN endpoint AS e ON e.app_id = p.app_id AND e.id = p.endpoint_id
 LEFT JOIN LATERAL (
@@ -113,10 +114,12 @@ FROM unnest($1::text[], $2::text[], $3::text[]) AS p(app_id, message_id, endpoin
 WHERE l.app_id = p.app_id AND l.message_id = p.message_id AND l.endpoint_id = p.endpoint_id
   AND l.state = 'redelivering';
 
--- name: disable :exec
--- The receivers ($1 app, $2 endpoint) asked for no more, at $4; $3 says in which words.
+-- name: disable :many
+-- The receivers ($1 app, $2 endpoint) asked for no more, at $4; $3 says in which words. Gives those
+-- that were not disabled yet.
 UPDATE endpoint AS e
 SET state = 'disabled', state_reason = p.reason, state_at = $4, updated_at = $4
 FROM unnest($1::text[], $2::text[], $3::text[]) AS p(app_id, endpoint_id, reason)
 WHERE e.app_id = p.app_id AND e.id = p.endpoint_id AND e.state <> 'disabled'
-  AND e.deleted_at IS NULL;
+  AND e.deleted_at IS NULL
+RETURNING e.app_id, e.id, e.state_reason;

@@ -68,6 +68,7 @@ async def places(gateway: Gateway) -> dict[str, str]:
         "letter_id": ids.new_id(ids.DEAD_LETTER, now()),
         "group_id": "dlg_" + "0" * 27,
         "rejected_id": ids.new_id(ids.REJECTED_EVENT, now()),
+        "rule_id": ids.new_id(ids.ALERT_RULE, now()),
     }
 
 

@@ -1,17 +1,15 @@
 """The dispatcher's statements find rows by index, before any ANALYZE and after it."""
 
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from schema import ids
-from schema.store import statements
 from schema.store.link import Link, Pool
 from schema.store.pool import open_pool
+from tests.plans import generic_plan
 from tests.services import SHARDS, Services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,16 +34,8 @@ HOT = [
     ("lane", "drain_wake", set()),
     ("shard", "claim", set()),
     ("intake", "take", set()),
+    ("operational", "note_attempts", {"message_pkey"}),
 ]
-# Sent by itself, a statement with parameters wants values, and is planned for them.
-EXPLAIN = """
-CREATE OR REPLACE FUNCTION pg_temp.explain(statement text) RETURNS json LANGUAGE plpgsql AS $$
-DECLARE
-    plan json;
-BEGIN
-    EXECUTE 'EXPLAIN (GENERIC_PLAN, FORMAT JSON) ' || statement INTO plan;
-    RETURN plan;
-END $$"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["before", "after"])
@@ -115,19 +105,6 @@ async def fill(link: Link) -> None:
         ),
     ):
         await link.copy_records_to_table(table, records=records, columns=columns.split())
-
-
-async def generic_plan(link: Link, stem: str, name: str) -> list[dict[str, Any]]:
-    """Give the nodes of the plan that the dispatcher's connections use, whatever the parameters."""
-    await link.execute(EXPLAIN)
-    answer = await link.fetchval("SELECT pg_temp.explain($1)", statements.load(stem)[name])
-    return list(nodes(json.loads(answer)[0]["Plan"]))
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", []):
-        yield from nodes(below)
 
 
 async def parents(link: Link) -> dict[str, str]:

@@ -268,6 +268,7 @@ def settler(pool: Pool, told: list[Settled], **changes: object) -> Settler:
         metrics=Metrics(CollectorRegistry()),
         epochs=lambda: EPOCHS,
         on_settled=told.extend,
+        told=frozenset,
     )
 
 
@@ -367,3 +368,27 @@ async def _waits(link: "asyncpg.Connection[asyncpg.Record]") -> bool:
             "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
         )
     )
+
+
+async def test_letters_are_counted_by_the_class_of_the_failure(world: World, pool: Pool) -> None:
+    app_id, endpoint_id, (answered, unanswered, unsent) = await owed(world, 3)
+    told: list[Settled] = []
+    made = settler(pool, told)
+    dead = [settlement(app_id, endpoint_id, m, State.DEAD) for m in (answered, unanswered, unsent)]
+    batch = [
+        dead[0],
+        with_outcome(dead[1], Outcome(fault=Fault.TIMEOUT)),
+        dead[2]._replace(attempt=None, reason=Reason.ENDPOINT_DISABLED),
+    ]
+
+    for one in batch:
+        made.add(settled(one))
+    await run_until_drained(made)
+
+    counted = {
+        sample.labels["class"]: sample.value
+        for metric in made._metrics.letters.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    }
+    assert counted == {"http_5xx": 1, "timeout": 1, "endpoint_disabled": 1}

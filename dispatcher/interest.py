@@ -1,0 +1,51 @@
+"""Which operational events anybody wants, so that the others cost the settling nothing."""
+
+import asyncio
+from typing import Final
+
+from dispatcher.rounds import rounds
+from schema.operational import Kind
+from schema.store import operational
+from schema.store.link import Pool
+
+PAUSE_S: Final = 0.5  # between two readings, however much changes
+_TABLES: Final = frozenset({"app", "endpoint"})
+
+
+class Interest:
+    """The kinds that some operational endpoint wants; all of them until they are read."""
+
+    def __init__(self, pool: Pool) -> None:
+        """Know nothing yet."""
+        self._pool = pool
+        self._stale = asyncio.Event()
+        self._stale.set()
+        self._kinds: frozenset[str] = frozenset(Kind)
+
+    def kinds(self) -> frozenset[str]:
+        """Give the kinds that are wanted; the statements that write look again."""
+        return self._kinds
+
+    def changed(self, table: str) -> None:
+        """Take in that a row of a table was changed."""
+        if table in _TABLES:
+            self._stale.set()
+
+    def all_changed(self) -> None:
+        """Take in that changes may have been missed."""
+        self._stale.set()
+
+    async def run(self) -> None:
+        """Read what is wanted whenever it may have changed, for ever."""
+        await rounds("what operators want to hear", self._read, pause_s=PAUSE_S)
+
+    async def _read(self) -> bool:
+        await self._stale.wait()
+        async with self._pool.acquire() as link:
+            self._stale.clear()
+            try:
+                self._kinds = await operational.wanted(link)
+            except BaseException:
+                self._stale.set()
+                raise
+        return False
