@@ -136,6 +136,10 @@ class Settings:
     alert_update_s: float = _set(
         300.0, "Pause between two words about a raised alert", low=15, high=_DAY_S
     )
+    disable_after_days: float = _set(
+        5.0, "Days of nothing but failures that disable an endpoint. 0: none do", low=0, high=365
+    )
+    disable_warning_days: float = _set(1.0, "Days before that at which it is told", low=0, high=365)
 
     # What is kept
     retention_days: int = _set(30, "Days that messages and attempts are kept", low=1, high=3650)

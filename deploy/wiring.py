@@ -147,6 +147,8 @@ def gateway_config(settings: Settings, *, shards: int) -> GatewayConfig:
         app_backlog=settings.app_backlog,
         https_only=settings.https_only,
         allowed_networks=settings.allowed_networks,
+        disable_after_days=settings.disable_after_days,
+        disable_warning_days=settings.disable_warning_days,
     )
 
 
@@ -179,6 +181,8 @@ def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
         dead_letter_retention_days=settings.dead_letter_retention_days,
         operational_per_minute=settings.operational_per_minute,
         alert_update_s=settings.alert_update_s,
+        disable_after_days=settings.disable_after_days,
+        disable_warning_days=settings.disable_warning_days,
     )
 
 

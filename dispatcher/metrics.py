@@ -47,7 +47,9 @@ class Metrics:
         self.notices = counter(
             "hookline_operational_events", "Operational events, by what came of them.", ["result"]
         )
-
+        self.disabled = counter(
+            "hookline_endpoints_disabled", "Endpoints disabled because they failed for days."
+        )
         self.flood_rested = counter(
             "hookline_flood_rested_seconds",
             "How long the intake of many events waited for apps that published few.",

@@ -39,6 +39,7 @@ from dispatcher.targets import Targets
 from dispatcher.task import TASKS_RUNG, Tasks
 from dispatcher.transport import Transport
 from dispatcher.upkeep import Upkeep
+from dispatcher.watch import Watch
 from schema.errors import Unavailable
 from schema.event import WAKE_ROOT
 from schema.store.changes import Changes
@@ -174,6 +175,7 @@ class Dispatcher:
                     ("interest", self._interest.run()),
                     ("notices", Notices(self._given).run()),
                     ("alerts", Alerts(self._given).run()),
+                    ("watch", Watch(self._given).run()),
                 )
             ]
             finishers = [

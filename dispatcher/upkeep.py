@@ -10,11 +10,12 @@ import asyncpg
 
 from schema import migrate
 from schema.errors import Unavailable
-from schema.store import partition, upkeep
+from schema.store import partition, task, upkeep
 from schema.store.link import Link, Pool
 from schema.store.pool import reachable
 
 EVERY_S: Final = 600.0
+KEPT_TASKS: Final = timedelta(days=90)
 LETTERS: Final = 1_000  # that are dropped in a transaction
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Upkeep:
                 if await upkeep.try_lock(link):
                     await upkeep.prune(link, before)
             await self._prune_letters(link, today)
+            await self._prune_tasks(link, today)
 
     async def _prune_letters(self, link: Link, today: datetime) -> None:
         """Drop old dead letters, few at a time: each takes its group with it until the commit."""
@@ -83,3 +85,12 @@ class Upkeep:
             dropped += some
         if dropped:
             _log.info("dead letters: %d dropped", dropped)
+
+    async def _prune_tasks(self, link: Link, today: datetime) -> None:
+        """Drop tasks that ended long ago, one at a time: each takes all its items with it."""
+        before, some = today - KEPT_TASKS, 1
+        while some:
+            async with link.transaction():
+                if not await upkeep.try_lock(link):
+                    return
+                some = await task.prune(link, before, 1)

@@ -5,13 +5,15 @@ field reads as an empty value. Fields nobody asks for are ignored, as the SDKs e
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
 
 from gateway.parts import parts
+from gateway.query import read_time
 from schema.errors import FieldFault, Invalid, RequestFault, TooLarge
 
 TYPE_FAULT: Final = "value_error.jsondecode"
@@ -168,6 +170,38 @@ class Fields:
             self.fault(name, f"must be {minimum} to {maximum}")
             return None
         return value
+
+    def optional_number(self, *names: str, minimum: float, maximum: float) -> float | None:
+        """Read a number that may be absent."""
+        name, value = self._find(names)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.fault(name, "a number is expected", fault_type=TYPE_FAULT)
+            return None
+        if not minimum <= value <= maximum:
+            self.fault(name, f"must be {minimum:g} to {maximum:g}")
+            return None
+        return float(value)
+
+    def optional_choice(self, *names: str, choices: Collection[str]) -> str | None:
+        """Read one of some words that may be absent."""
+        name, value = self._find(names)
+        if value is not None and value not in choices:
+            self.fault(name, f"must be {' or '.join(choices)}")
+            return None
+        return None if value is None else str(value)
+
+    def optional_time(self, *names: str) -> datetime | None:
+        """Read an RFC 3339 time that may be absent; without an offset it is UTC."""
+        name, value = self._find(names)
+        if value is None:
+            return None
+        try:
+            return read_time(name, value if isinstance(value, str) else "")
+        except RequestFault:
+            self.fault(name, "an RFC 3339 time is expected", fault_type=TYPE_FAULT)
+            return None
 
     def optional_texts(
         self,

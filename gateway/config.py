@@ -37,6 +37,8 @@ class GatewayConfig:
     cached_keys: int = 10_000
     cached_apps: int = 50_000
     acquire_s: float = 5.0  # how long a request waits for a connection to Postgres
+    disable_after_days: float = 5.0  # of nothing but failures; 0 disables no endpoint
+    disable_warning_days: float = 1.0  # before that
 
     @property
     def max_body_bytes(self) -> int:

@@ -21,7 +21,7 @@ import orjson
 from gateway.parts import Parts
 from schema.errors import Unavailable
 from schema.event import shard_filters
-from schema.store import alert_rule, dead_letter, delivery, operational, shard
+from schema.store import alert_rule, dead_letter, delivery, health, operational, shard
 from schema.store.link import Link
 
 _KEPT_S: Final = 5.0
@@ -38,6 +38,7 @@ class Figure:
     name: str
     meaning: str
     value: float
+    state: str = ""  # a label, if there are several of the name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +185,9 @@ async def _of_operators(link: Link) -> list[Figure]:
                value=await operational.waiting(link)),
         Figure(name="hookline_alerts_raised",
                meaning="Alert rules that are raised.", value=await alert_rule.raised(link)),
+        *(Figure(name="hookline_endpoints", meaning="Endpoints of all apps, by how they fare.",
+                 value=number, state=state)
+          for state, number in (await health.by_state(link)).items()),
     ]  # fmt: skip
 
 

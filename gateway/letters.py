@@ -36,6 +36,11 @@ from schema.store.dead_letter import Filter
 from schema.store.link import Link
 
 GROUP_PATTERN: Final = re.compile(r"dlg_[0-9a-f]{32}\Z")
+FILTERS: Final = frozenset(
+    {"state", "app_id", "endpoint_id", "event_types", "reason", "error_class", "group", "fault"}
+    | {"status_code", "status_code_class", "before", "after", "attempts_min", "attempts_max"}
+    | {"text", "payload_path"}
+)
 ALL: Final = "all"
 AT_ONCE: Final = 2  # searches of a gateway that look into letters
 WAIT_S: Final = 2.0  # of others

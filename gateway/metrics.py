@@ -7,8 +7,10 @@ all names. Labels are few and bounded: never an app, an endpoint or a URL.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -17,7 +19,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.figures import Figures, Reader
+from gateway.figures import Figure, Figures, Reader
 from gateway.parts import Parts, parts
 from gateway.routing import AnyOperation, OpenOperation
 
@@ -117,5 +119,16 @@ class _Shown(Collector):
         for part, well in self._figures.reachable.items():
             up.add_metric([part], float(well))
         yield up
-        for figure in self._figures.values:
-            yield GaugeMetricFamily(figure.name, figure.meaning, value=figure.value)
+        for name, figures in groupby(self._figures.values, attrgetter("name")):
+            yield _family(name, list(figures))
+
+
+def _family(name: str, figures: Sequence[Figure]) -> GaugeMetricFamily:
+    """Give the figures of a name, which stand together."""
+    meaning = figures[0].meaning
+    if not figures[0].state:
+        return GaugeMetricFamily(name, meaning, value=figures[0].value)
+    family = GaugeMetricFamily(name, meaning, labels=["state"])
+    for figure in figures:
+        family.add_metric([figure.state], figure.value)
+    return family

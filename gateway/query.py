@@ -44,6 +44,11 @@ class Query:
         """Add a fault of a parameter."""
         self.faults.append(FieldFault(loc=("query", name), msg=msg))
 
+    def names(self) -> set[str]:
+        """Give the names of the parameters, those of lists without what stands behind."""
+        indexed = ((key, _INDEXED.match(key)) for key, _ in self._pairs)
+        return {found.group(1) if found else key for key, found in indexed}
+
     def text(self, name: str, *, pattern: re.Pattern[str] | None = None) -> str | None:
         """Read a text; an empty one is absent."""
         found = next((value for key, value in self._pairs if key == name), "")

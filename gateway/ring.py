@@ -1,4 +1,4 @@
-"""Rings the owner of a shard: somebody made work for it, or changed what it works by.
+"""Rings the owner of a shard: somebody made work for it, or changed what it works by; or all.
 
 The row is the truth and is written with the change; the ring over NATS only makes the owner look
 at once instead of within a second, so it may be lost.
@@ -24,7 +24,15 @@ async def note(link: Link, given: Parts, app_id: str, *endpoint_ids: str) -> Non
 
 async def ring(given: Parts, app_id: str) -> None:
     """Ring, after the transaction."""
-    subject = f"{WAKE_ROOT}.{shard_of(app_id, given.config.shards)}"
+    await _ring(given, f"{WAKE_ROOT}.{shard_of(app_id, given.config.shards)}")
+
+
+async def ring_tasks(given: Parts) -> None:
+    """Have the dispatchers look at the tasks, after the transaction."""
+    await _ring(given, f"{WAKE_ROOT}.tasks")
+
+
+async def _ring(given: Parts, subject: str) -> None:
     try:
         await given.bus.publish(subject, b"")
     except (nats.errors.Error, OSError) as error:

@@ -1,6 +1,7 @@
 """Svix's numbers and words for where a delivery stands and what an attempt came to."""
 
 import base64
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -26,6 +27,15 @@ class Status(IntEnum):
     def word(self) -> str:
         """Give the word for it."""
         return _WORDS[self]
+
+
+STATES_OF: Final[Mapping[Status, frozenset[State]]] = {
+    Status.SUCCESS: frozenset({State.DELIVERED}),
+    Status.PENDING: OWED,
+    Status.FAIL: frozenset({State.DEAD}),
+    Status.SENDING: OWED,
+    Status.CANCELED: frozenset({State.CANCELLED}),
+}
 
 
 def status_of(standing: Standing, *, expanded: bool) -> Status:

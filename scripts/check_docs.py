@@ -19,6 +19,7 @@ from gateway.metrics import Metrics as GatewayMetrics
 from gateway.routing import Operation
 from schema.dead_letter import LETTER_MOVES
 from schema.delivery import MOVES
+from schema.health import HEALTH_MOVES
 from schema.store.changes import CHANNEL
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -251,6 +252,7 @@ def faults(root: Path) -> Iterator[str]:
         "metrics.md": metric_faults((docs / "metrics.md").read_text()),
         "concepts.md, deliveries": diagram_faults(drawn[0], MOVES),
         "concepts.md, dead letters": diagram_faults(drawn[1], LETTER_MOVES),
+        "concepts.md, health": diagram_faults(drawn[3], HEALTH_MOVES),
     }
     for where, found in checks.items():
         yield from (f"docs/{where}: {fault}" for fault in found)

@@ -1,23 +1,35 @@
 """What tests are lent: real servers for the session, a database and connections for each test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import hypothesis
+import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
-from deploy.settings import Settings
-from deploy.streams import ensure_stream, events_stream
-from schema.event import STREAM
 from schema.store.link import Pool
 from schema.store.pool import open_pool
-from tests.services import SHARDS, Services, connected, running_services
+from tests.services import (
+    Services,
+    connected,
+    directory_of_its_own,
+    running_services,
+    streaming,
+)
 
 POOL_SIZE = 10
 
 # A slow machine is no fault of an example.
 hypothesis.settings.register_profile("hookline", deadline=None)
 hypothesis.settings.load_profile("hookline")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Lend a directory that servers may work in."""
+    with directory_of_its_own() as made:
+        yield made
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -37,9 +49,8 @@ async def database(services: Services) -> AsyncIterator[str]:
 @pytest_asyncio.fixture
 async def pool(database: str) -> AsyncIterator[Pool]:
     """Lend connections to the test's database."""
-    opened = await open_pool(database, size=POOL_SIZE)
-    yield opened
-    await opened.close()
+    async with await open_pool(database, size=POOL_SIZE) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture
@@ -52,8 +63,5 @@ async def bus(services: Services) -> AsyncIterator[Client]:
 @pytest_asyncio.fixture
 async def stream(bus: Client) -> AsyncIterator[str]:
     """Lend the stream of events, empty; gives its name."""
-    jetstream = bus.jetstream()
-    config = events_stream(Settings(stream_max_bytes=2**28), shards=SHARDS)
-    await ensure_stream(jetstream, config)
-    yield STREAM
-    await jetstream.delete_stream(STREAM)
+    async with streaming(bus) as name:
+        yield name

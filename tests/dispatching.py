@@ -227,6 +227,11 @@ class World:
             )
         return made
 
+    async def wake(self, app_id: str, endpoint_id: str) -> None:
+        """Note that an endpoint is owed something; a running dispatcher looks within a second."""
+        async with self.pool.acquire() as link:
+            await wake.add(link, self.shard(app_id), app_id, [endpoint_id])
+
     async def set_state(self, endpoint_id: str, state: str) -> None:
         await self.pool.execute(
             "UPDATE endpoint SET state = $2, state_at = now() WHERE id = $1", endpoint_id, state

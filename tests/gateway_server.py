@@ -1,10 +1,9 @@
 """A gateway on a loopback socket, as a caller meets it."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
@@ -12,7 +11,7 @@ import httpx
 import uvicorn
 from nats.aio.client import Client
 from starlette.applications import Starlette
-from svix.api import SvixAsync, SvixOptions
+from svix.api import SvixAsync
 
 from gateway.app import create_app
 from gateway.config import GatewayConfig
@@ -22,9 +21,19 @@ from schema.app import Environment
 from schema.store import api_key, environment
 from schema.store.link import Pool
 from signer.vault import Vault
+from tests.clients import Svix, plain_client
 from tests.services import SHARDS
 
 VAULT = Vault({"test": bytes(range(32))}, "test")
+# JSON that nothing may touch between a publisher and an endpoint.
+PAYLOADS = [
+    b'{"a":1}',
+    b'{ "b" : [1,  2.50, -0.0, 1e300], "a":\t"\\u00e9 \xc3\xa9 \\/" }',
+    b'{"a":1,"a":2}',
+    b"{}",
+    b'{"n":12345678901234567890123456789012345678901234567890,"f":1.0000000000000000000001}',
+    b'{"nested":{"payload":{"payload":"}"}}}',
+]
 CONFIG = GatewayConfig(shards=SHARDS, allowed_networks=(ip_network("127.0.0.0/8"),))
 
 
@@ -41,15 +50,14 @@ class Gateway:
 
     def svix(self, key: str | None = None) -> SvixAsync:
         """Give the official client; it does not try again."""
-        options = SvixOptions(server_url=self.url, retry_schedule=[])
-        client = SvixAsync(key or self.key, options)
-        self.clients.push_async_callback(client._httpx_client.aclose)
+        client = Svix(self.url, key or self.key)
+        self.clients.push_async_callback(client.aclose)
         return client
 
     def http(self, key: str | None = None) -> httpx.AsyncClient:
         """Give a plain client with a key."""
         headers = {"authorization": f"Bearer {key or self.key}"}
-        client = httpx.AsyncClient(base_url=self.url, headers=headers)
+        client = plain_client(base_url=self.url, headers=headers)
         self.clients.push_async_callback(client.aclose)
         return client
 
@@ -72,17 +80,16 @@ async def serve(
         default = await environment.find_default(link)
     assert default is not None
     text = await make_key(pool, default.id, scopes=(ALL_SCOPES,))
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
     async with asyncio.TaskGroup() as group:
-        serving = group.create_task(server.serve([listening]))
+        serving = group.create_task(server.serve())
         async with asyncio.timeout(10):
             while not (server.started and app.state.parts.apps.cache.hears):
                 assert not serving.done()
                 await asyncio.sleep(0.005)
+        host, port = server.servers[0].sockets[0].getsockname()
         gateway = Gateway(
-            url=f"http://127.0.0.1:{port}",
+            url=f"http://{host}:{port}",
             key=text,
             environment_id=default.id,
             app=app,
@@ -94,6 +101,15 @@ async def serve(
         finally:
             server.should_exit = True
             await serving
+
+
+@asynccontextmanager
+async def another_environment(shared: Gateway) -> AsyncIterator[Gateway]:
+    """Lend an environment of one's own, with a key that may do everything."""
+    environment_id = await make_environment(shared.pool)
+    key = await make_key(shared.pool, environment_id, scopes=(ALL_SCOPES,))
+    async with AsyncExitStack() as clients:
+        yield replace(shared, environment_id=environment_id, key=key, clients=clients)
 
 
 async def make_environment(pool: Pool) -> str:

@@ -10,13 +10,10 @@ the installation. When a test fails, what every process printed is shown with it
 """
 
 import asyncio
-import shutil
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from deploy import parts
 from deploy.clock import now
@@ -29,7 +26,7 @@ from deploy.ports import LOOPBACK
 from deploy.settings import Settings
 from deploy.telemetry import share_metrics
 from signer.vault import generate_keyring_text
-from tests.services import SHARDS, Server, Services
+from tests.services import SHARDS, Server, Services, directory_of_its_own
 
 # Quick to notice and quick to stop; a test may say otherwise.
 USUAL = {
@@ -92,27 +89,22 @@ async def installed(
         dispatchers: How many, as dispatcher-1 and so on.
         environ: Settings over the usual ones.
     """
-    directory = Path(tempfile.mkdtemp(prefix="hookline-test-"))
-    home = Home.at(directory / "home")
-    try:
-        async with AsyncExitStack() as stack:
-            stack.enter_context(hold(home))
-            database_url = await stack.enter_async_context(services.database())
-            environ["DATABASE_URL"] = database_url
-            here = await _install(home, services, gateways, environ)
-            here.servers.update(_processes(here, home, dispatchers))
-            stack.push_async_callback(_stop_all, here, services)
-            async with asyncio.TaskGroup() as group:
-                for server in here.servers.values():
-                    if not server.runs:
-                        group.create_task(server.start())
-            try:
-                yield here
-            except BaseException:
-                print(here.printed())
-                raise
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    async with AsyncExitStack() as stack:
+        home = Home.at(stack.enter_context(directory_of_its_own()) / "home")
+        stack.enter_context(hold(home))
+        environ["DATABASE_URL"] = await stack.enter_async_context(services.database())
+        here = await _install(home, services, gateways, environ)
+        here.servers.update(_processes(here, home, dispatchers))
+        stack.push_async_callback(_stop_all, here, services)
+        async with asyncio.TaskGroup() as group:
+            for server in here.servers.values():
+                if not server.runs:
+                    group.create_task(server.start())
+        try:
+            yield here
+        except BaseException:
+            print(here.printed())
+            raise
 
 
 async def _install(

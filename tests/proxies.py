@@ -12,17 +12,17 @@ import asyncio
 from base64 import b64decode
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Self
 
 from dispatcher.egress import Proxy, ProxyKind
-from tests.receiver import HOST, reset_stream
+from tests.listener import HOST, Listener
+from tests.receiver import reset_stream
 
 
 class Refused(Exception):
     """The proxy does not open a tunnel; it answered so already."""
 
 
-class TunnelProxy:
+class TunnelProxy(Listener):
     """Listens on a free port of the loopback and opens tunnels."""
 
     def __init__(
@@ -40,17 +40,15 @@ class TunnelProxy:
         `says` is sent in place of any answer, to whatever it was asked; `replies` is the status or
         the SOCKS reply to every request; `hangs` never answers one.
         """
+        super().__init__()
         self.kind = kind
-        self.port = 0  # any free one; kept when it is opened again
         self.asked: list[tuple[str, int]] = []
         self.heads: list[bytes] = []  # of CONNECT requests
-        self.connections = 0
         self._user = user
         self._password = password
         self._says = says
         self._replies = replies
         self._hangs = hangs
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def proxy(self) -> Proxy:
@@ -63,35 +61,17 @@ class TunnelProxy:
             password=self._password,
         )
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, HOST, self.port, backlog=1024)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        tasks = set(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
+    async def _serve(self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
         try:
-            upstream = await self._open(reader, writer)
-            await relay((reader, writer), upstream)
+            upstream = await self._open(reader, stream)
+            await relay((reader, stream), upstream)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            writer.transport.abort()
+            stream.transport.abort()
         except Refused:
             with suppress(ConnectionError):
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
-        finally:
-            self._tasks.discard(task)
+                await stream.drain()
+                stream.close()
+                await stream.wait_closed()
 
     async def _open(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -23,7 +23,6 @@ from pathlib import Path
 from secrets import token_hex
 from socket import SO_LINGER, SOL_SOCKET
 from tempfile import TemporaryDirectory
-from typing import Self
 
 import httptools
 from cryptography import x509
@@ -31,7 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-HOST = "127.0.0.1"
+from tests.listener import HOST, Listener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +100,7 @@ class Writer:
 
 
 Behaviour = Callable[[Received, Writer], Awaitable[None]]
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def answer(
@@ -187,35 +187,16 @@ def raw(*pieces: bytes, close: bool = False) -> Behaviour:
     return behave
 
 
-class Receiver:
+class Receiver(Listener):
     """Listens on a free port of the loopback and does as scripted."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         """With `tls` it speaks HTTPS; `port` 0 is any free one."""
-        self._tls = tls
-        self.port = port
+        super().__init__(port=port, tls=tls)
         self.requests: list[Received] = []
-        self.connections = 0  # opened so far
         self.open_connections = 0
         self._scripts: dict[str, Behaviour] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
-
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        self._server = await asyncio.start_server(
-            self._serve, HOST, self.port, ssl=self._tls, backlog=1024
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Stop listening and drop every connection."""
-        self._server.close()
-        tasks = set(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def url(self, path: str = "/", *, host: str = HOST) -> str:
         """Return the URL of a path here, under any name that leads here."""
@@ -254,10 +235,6 @@ class Receiver:
             raise AssertionError(f"{self.open_connections} connections are open, not {n}") from None
 
     async def _serve(self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
         await self._count(+1)
         try:
             await self._converse(reader, stream, self.connections)
@@ -265,7 +242,6 @@ class Receiver:
             pass
         finally:
             stream.transport.abort()
-            self._tasks.discard(task)
             await self._count(-1)
 
     async def _count(self, change: int) -> None:
@@ -335,29 +311,22 @@ class _RequestReader:
         )
 
 
-@asynccontextmanager
-async def bare_server(
-    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[int]:
-    """Listen, give every connection to `handle`, and yield the port."""
-    tasks: set[asyncio.Task[None]] = set()
+class _BareServer(Listener):
+    def __init__(self, handle: Handle) -> None:
+        super().__init__()
+        self._handle = handle
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
+    async def _serve(self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.CancelledError):
-            await handle(reader, writer)
-        writer.transport.abort()
+            await self._handle(reader, stream)
+        stream.transport.abort()
 
-    server = await asyncio.start_server(serve, HOST, 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+
+@asynccontextmanager
+async def bare_server(handle: Handle) -> AsyncIterator[int]:
+    """Listen, give every connection to `handle`, and yield the port."""
+    async with _BareServer(handle) as server:
+        yield server.port
 
 
 def reset_stream(stream: asyncio.StreamWriter) -> None:

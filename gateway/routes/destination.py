@@ -4,9 +4,6 @@ Beside Svix's fields a delivery shows ours: attempts, reason, lastStatusCode, la
 deliveredAt; a message that was not attempted yet is listed, too, as pending.
 """
 
-from collections.abc import Mapping
-from typing import Final
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,22 +16,14 @@ from gateway.query import Query
 from gateway.routes import message as messages
 from gateway.routes.endpoint import find_endpoint
 from gateway.routing import AnyOperation, Operation
-from gateway.status import Status, read_expanded, read_status, status_of
+from gateway.status import STATES_OF, Status, read_expanded, read_status, status_of
 from gateway.window import is_key, plain, read_window_of
 from schema import ids
-from schema.delivery import OWED, State
+from schema.delivery import State
 from schema.endpoint import EndpointState
 from schema.message import Message
 from schema.store import delivery as store
 from schema.store.delivery import Destination, Standing
-
-_STATES: Final[Mapping[Status, frozenset[State]]] = {
-    Status.SUCCESS: frozenset({State.DELIVERED}),
-    Status.PENDING: OWED,
-    Status.FAIL: frozenset({State.DEAD}),
-    Status.SENDING: OWED,
-    Status.CANCELED: frozenset({State.CANCELLED}),
-}
 
 
 def routes() -> list[AnyOperation]:
@@ -97,7 +86,7 @@ async def list_destinations(request: Request, caller: Caller) -> Response:
 
 def _read_filter(query: Query, *, expanded: bool) -> store.Filter:
     status = read_status(query)
-    states = None if status is None else _STATES[status]
+    states = None if status is None else STATES_OF[status]
     if status is Status.SUCCESS and not expanded:
         states = frozenset({State.DELIVERED, State.CANCELLED})
     return store.Filter(

@@ -23,7 +23,7 @@ from schema.errors import FieldFault, Invalid, NotFound
 from schema.event import UID_PATTERN
 from schema.operational import Kind
 from schema.store import endpoint as store
-from schema.store import endpoint_secret, event_type, operational, policy
+from schema.store import endpoint_secret, event_type, health, operational, policy
 from schema.store.app import ensure_operational
 from schema.store.link import Link
 
@@ -180,6 +180,7 @@ async def _create(given: Parts, caller: Caller, app: App, fields: Fields) -> Res
         await _check_event_types(link, app, endpoint.event_types)
         if app.operational:
             await ensure_operational(link, app)
+        await health.act_as(link, caller.key_id)
         await store.insert(link, endpoint)
         await keep(link, given, endpoint, secret)
         await operational.note_endpoints(link, Kind.ENDPOINT_CREATED, [(app.id, endpoint.id, {})])
@@ -192,6 +193,8 @@ async def _change(
 ) -> None:
     if endpoint.event_types != present.event_types:
         await _check_event_types(link, app, endpoint.event_types)
+    if endpoint.state is not present.state:
+        await health.act_as(link, caller.key_id)
     await store.update(link, endpoint)
     if _owes_otherwise(present, endpoint):
         await ring.note(link, given, app.id, endpoint.id)

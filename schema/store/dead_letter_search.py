@@ -12,7 +12,10 @@ came: a page may be short, or empty, though there is more.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
+
+import asyncpg
 
 from schema.dead_letter import DeadLetter
 from schema.store.dead_letter import Filter, noun
@@ -31,6 +34,11 @@ _LIST: Final = """l.environment_id, l.app_id, l.id, l.message_id, l.endpoint_id,
     l.error_class, l.fingerprint, l.group_id, l.attempts, l.message_at, l.first_attempt_at,
     l.last_attempt_at, l.last_attempt_id, l.parked_at, l.updated_at"""
 _PARTLY: Final = _LIST.format(payload="NULL::bytea AS payload", response="NULL::bytea AS response")
+_SUMS: Final = """count(*) AS letters, count(*) FILTER (WHERE l.state = 'redelivering') AS on_way,
+    count(*) FILTER (WHERE l.state NOT IN ('parked', 'redelivering')) AS elsewhere,
+    count(*) FILTER (WHERE l.state <> 'redelivering' AND l.payload IS NULL) AS expunged,
+    coalesce(sum(octet_length(l.payload)), 0)::bigint AS size_bytes,
+    min(l.parked_at) AS oldest_at"""
 _WHOLE: Final = _LIST.format(payload="l.payload", response="l.response")
 
 
@@ -48,6 +56,28 @@ class Count:
 
     number: int
     exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lot:
+    """Letters of one endpoint, among those of a stretch; `on_way` are under redelivery."""
+
+    app_id: str
+    endpoint_id: str
+    letters: int
+    on_way: int
+    elsewhere: int
+    expunged: int
+    size_bytes: int
+    oldest_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The lots of a stretch; `stopped_at` is the id behind which was not looked."""
+
+    lots: Sequence[Lot]
+    stopped_at: str | None
 
 
 class _Query:
@@ -175,6 +205,28 @@ async def count(link: Link, wanted: Filter, limit: int) -> Count:
     return Count(number=min(number, limit), exact=number <= limit)
 
 
+async def tally(link: Link, wanted: Filter, *, behind: str, most: int) -> Tally:
+    """Add up the letters of a stretch of ids by endpoint, looking at up to `most`, oldest first.
+
+    Raises:
+        TimeoutError: It takes too long.
+    """
+    low, high = wanted.bounds
+    query = _Query(wanted, max(low, behind), high)
+    rows = await link.fetch(
+        f"""WITH c AS MATERIALIZED ({query.candidates("ASC", most)}),
+            lot AS (SELECT l.app_id, l.endpoint_id, {_SUMS} FROM c
+                    JOIN dead_letter AS l ON l.app_id = c.app_id AND l.id = c.id
+                    WHERE {query.deep or "true"} GROUP BY l.app_id, l.endpoint_id)
+            SELECT edge.*, lot.* FROM (SELECT count(*) AS seen, max(id) AS seen_to FROM c) AS edge
+            LEFT JOIN lot ON true""",  # noqa: S608 - values stand apart
+        *query.values,
+        timeout=TIMEOUT_S,
+    )
+    lots = [lot(row) for row in rows if row["app_id"] is not None]
+    return Tally(lots=lots, stopped_at=rows[0]["seen_to"] if rows[0]["seen"] == most else None)
+
+
 async def whole(link: Link, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
     """Give letters with payload and response, oldest first; those that are gone are left out."""
     rows = await link.fetch(
@@ -185,6 +237,11 @@ async def whole(link: Link, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         [letter.id for letter in letters],
     )
     return [noun(row) for row in rows]
+
+
+def lot(row: "asyncpg.Record") -> Lot:
+    """Make a lot of a row with its columns."""
+    return Lot(**{name: value for name, value in row.items() if name not in _SEEN})
 
 
 async def path_fault(link: Link, path: str) -> str | None:

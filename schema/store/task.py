@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -13,7 +13,8 @@ from schema.store.span import Span
 from schema.task import Item, ItemState, Part, PartState, Plan, Task, TaskKind, TaskState
 
 _SQL = statements.load("task")
-_MOST_NUMBER: Final = 2**62
+MOST_NUMBER: Final = 2**62
+_PACED: Final = 1_000  # items, of which the pace is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,13 @@ class Choice:
     states: Collection[TaskState] | None = None
     kinds: Collection[TaskKind] | None = None
     app_id: str | None = None
+
+
+class Pace(NamedTuple):
+    """How many of a task's newest items are over, since when; None: there is none yet."""
+
+    items: int
+    since: datetime | None
 
 
 async def create(link: Link, task: Task) -> str:
@@ -98,11 +106,17 @@ async def items(
         _SQL[way],
         task_id,
         behind or 0,
-        _MOST_NUMBER if before is None else before,
+        MOST_NUMBER if before is None else before,
         limit,
         None if states is None else list(states),
     )
     return [_item(row) for row in rows]
+
+
+async def pace(link: Link, task_id: str) -> Pace:
+    """Say how fast a task goes on."""
+    row = await link.fetchrow(_SQL["pace"], task_id, _PACED)
+    return Pace(row["items"], row["since"]) if row else Pace(0, None)
 
 
 async def stopped_parts(link: Link, task_id: str, *, most: int) -> list[Part]:

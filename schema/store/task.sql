@@ -70,6 +70,12 @@ FROM task_item
 WHERE task_id = $1 AND number > $2 AND number < $3 AND ($5::text[] IS NULL OR state = ANY ($5))
 ORDER BY number DESC LIMIT $4;
 
+-- name: pace :one
+-- Of the $2 newest items of task $1: how many are over, and when the first of all of them became
+-- what it is. Served by task_item_pkey.
+SELECT count(*) FILTER (WHERE state NOT IN ('sent', 'retrying')) AS items, min(at) AS since
+FROM (SELECT state, at FROM task_item WHERE task_id = $1 ORDER BY number DESC LIMIT $2) AS newest;
+
 -- name: stopped_parts :many
 -- The endpoints that task $1 stopped sending to, and why. Served by task_part_pkey.
 SELECT number, app_id, endpoint_id, state, why, cursor, sent, tried, missed

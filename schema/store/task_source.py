@@ -83,7 +83,11 @@ async def _of_ids(link: Link, task: Task, part: Part, most: int) -> Choice:
     chosen = sorted(set(task.plan.letter_ids or ()), reverse=down)
     chosen = [one for one in chosen if span.low < one < span.high][:most]
     rows = await link.fetch(
-        _SQL["by_ids"], task.environment_id, part.app_id, part.endpoint_id, chosen
+        _SQL["by_ids"],
+        task.environment_id,
+        part.app_id or task.app_id,  # one of an app never takes another's, whatever it names
+        part.endpoint_id,
+        chosen,
     )
     found = {row["id"]: row for row in rows}
     return Choice(

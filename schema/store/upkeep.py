@@ -14,13 +14,14 @@ async def try_lock(link: Link) -> bool:
 
 
 async def prune(link: Link, before: datetime) -> None:
-    """Drop event ids, rejected events, rollups, trends and expired secrets of before."""
+    """Drop event ids, rejected events, rollups, trends, expired secrets and health of before."""
     for name in (
         "prune_event_ids",
         "prune_rejected_events",
         "prune_rollups",
         "prune_hours",
         "prune_secrets",
+        "prune_health",
     ):
         await link.execute(_SQL[name], before)
 

@@ -33,5 +33,9 @@ DELETE FROM dead_letter_hour WHERE bucket < $1;
 -- name: prune_rollups :exec
 DELETE FROM rollup_minute WHERE bucket < $1;
 
+-- name: prune_health :exec
+-- The history alone. Served by endpoint_health_change_at_idx.
+DELETE FROM endpoint_health_change WHERE at < $1;
+
 -- name: prune_secrets :exec
 DELETE FROM endpoint_secret WHERE expires_at < $1;

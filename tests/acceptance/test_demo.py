@@ -1,9 +1,6 @@
 import asyncio
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +11,6 @@ from deploy.supervisor import Part
 from tests.services import Server
 
 STORY_S = 50.0
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    # Not pytest's: Postgres may run as another account, and could not enter that.
-    made = Path(tempfile.mkdtemp(prefix="hookline-test-"))
-    yield made
-    shutil.rmtree(made)
 
 
 async def told(server: Server, *words: str) -> bool:

@@ -33,9 +33,9 @@ from svix.api import (
     MessageOut,
     MessageStatus,
     SvixAsync,
-    SvixOptions,
 )
 
+from tests.clients import Svix, plain_client
 from tests.installation import Installation
 from tests.receiver import Received, Receiver
 from tests.services import connected
@@ -58,20 +58,15 @@ class Gate:
     @cached_property
     def svix(self) -> SvixAsync:
         """The official client; it does not try again."""
-        made = SvixAsync(self._key, SvixOptions(server_url=self._url, retry_schedule=[]))
-        self._clients.push_async_callback(made._httpx_client.aclose)
+        made = Svix(self._url, self._key)
+        self._clients.push_async_callback(made.aclose)
         return made
 
     @cached_property
     def http(self) -> httpx.AsyncClient:
         """A plain client."""
         headers = {"authorization": f"Bearer {self._key}"}
-        made = httpx.AsyncClient(
-            base_url=self._url,
-            headers=headers,
-            timeout=PATIENCE_S,
-            verify=False,  # noqa: S501 - speaks no TLS; reading the authorities takes long
-        )
+        made = plain_client(base_url=self._url, headers=headers, timeout=PATIENCE_S)
         self._clients.push_async_callback(made.aclose)
         return made
 

@@ -22,8 +22,9 @@ from schema.endpoint import EndpointState
 from schema.retry import RetryPolicy
 from signer.secret import SecretKind, SigningSecret
 from signer.standard import Check, Signer, verify
+from tests.listener import HOST
 from tests.proxies import TunnelProxy
-from tests.receiver import HOST, Received, Receiver, Writer, answer, hang, raw
+from tests.receiver import Received, Receiver, Writer, answer, hang, raw
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 POLICY = AddressPolicy(allowed_networks=(ip_network("127.0.0.0/8"),))

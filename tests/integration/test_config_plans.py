@@ -1,8 +1,7 @@
 """What a request looks up of its tenant keeps to its indexes: plans on filled tables."""
 
 import hashlib
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +11,10 @@ import pytest_asyncio
 from schema import ids
 from schema.store import statements
 from schema.store.link import Link, Pool
-from schema.store.pool import open_pool
+from tests import plans
 from tests.services import Services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
 NOW = datetime.now(UTC)
 ENVIRONMENTS = [ids.new_id(ids.ENVIRONMENT, NOW) for _ in range(20)]
@@ -55,16 +53,11 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
 SORTED = {("endpoint_secret", "live")}
 
 
-@lent_to_the_module
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def filled(services: Services) -> AsyncIterator[Pool]:
     """Lend a database with some thousand rows in every table, and honest statistics."""
-    async with services.database() as url:
-        pool = await open_pool(url, size=2)
-        async with pool.acquire() as link:
-            await fill(link)
-            await link.execute("ANALYZE")
+    async with plans.filled_database(services, fill) as pool:
         yield pool
-        await pool.close()
 
 
 async def fill(link: Link) -> None:
@@ -103,12 +96,7 @@ async def fill(link: Link) -> None:
     }  # fmt: skip
     for table, (records, columns) in rows.items():
         await link.copy_records_to_table(table, records=records, columns=columns.split())
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", []):
-        yield from nodes(below)
+    await link.execute("ANALYZE")
 
 
 @pytest.mark.parametrize("generic", [False, True], ids=["custom", "generic"])
@@ -118,15 +106,10 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 async def test_a_look_up_keeps_to_its_index(
     filled: Pool, stem: str, name: str, given: list[Any], indexes: set[str], *, generic: bool
 ) -> None:
-    option = "GENERIC_PLAN, " if generic else ""
-    sql = f"EXPLAIN ({option}FORMAT JSON) {statements.load(stem)[name]}"
     async with filled.acquire() as link:
-        answer = await link.fetchval(sql, *given)
+        plan = await plans.plan_of(link, statements.load(stem)[name], *given, generic=generic)
 
-    plan = list(nodes(json.loads(answer)[0]["Plan"]))
-    kinds = {node["Node Type"] for node in plan}
     # Environments are a handful: reading the one page they fill is as good as an index.
-    scanned = {n["Relation Name"] for n in plan if n["Node Type"] == "Seq Scan"} - {"environment"}
-    assert not scanned
-    assert (stem, name) in SORTED or not kinds & {"Sort", "Incremental Sort"}
-    assert {node["Index Name"] for node in plan if "Index Name" in node} <= indexes
+    assert plans.scanned(plan) <= {"environment"}
+    assert (stem, name) in SORTED or not plans.kinds(plan) & {"Sort", "Incremental Sort"}
+    assert plans.indexes(plan) <= indexes

@@ -1,8 +1,7 @@
 """Lists of dead letters keep to their indexes, whatever is asked: plans on a filled table."""
 
-import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,9 +16,8 @@ from schema.store import statements
 from schema.store.dead_letter import Filter
 from schema.store.dead_letter_group import GroupFilter, GroupSpan, Order
 from schema.store.link import Link, Pool
-from schema.store.pool import open_pool
 from schema.store.span import Span
-from tests import rows
+from tests import plans, rows
 from tests.services import Services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -54,15 +52,8 @@ ASKED: dict[str, tuple[dict[str, Any], set[str]]] = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def filled(services: Services) -> AsyncIterator[Pool]:
     """Lend a database in which one app has half of some thousand letters."""
-    async with services.database() as url:
-        pool = await open_pool(url, size=2)
-        async with pool.acquire() as link:
-            await fill(link)
-            await link.execute("VACUUM ANALYZE dead_letter")
-            await link.execute("VACUUM ANALYZE dead_letter_group")
-            await link.execute("VACUUM ANALYZE dead_letter_hour")
+    async with plans.filled_database(services, fill) as pool:
         yield pool
-        await pool.close()
 
 
 async def fill(link: Link) -> None:
@@ -86,6 +77,8 @@ async def fill(link: Link) -> None:
         " updated_at"
     )
     await link.copy_records_to_table("dead_letter", records=records, columns=columns.split())
+    for table in ("dead_letter", "dead_letter_group", "dead_letter_hour"):
+        await link.execute(f"VACUUM ANALYZE {table}")
 
 
 class Told:
@@ -93,11 +86,10 @@ class Told:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self.plan: list[dict[str, Any]] = []
+        self.plan: plans.Plan = []
 
     async def fetch(self, sql: str, *values: object, **_: object) -> list[Any]:
-        answer = await self._link.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *values)
-        self.plan += nodes(json.loads(answer)[0]["Plan"])
+        self.plan += await plans.plan_of(self._link, sql, *values)
         return list(await self._link.fetch(sql, *values))
 
     async def fetchval(self, sql: str, *values: object, **_: object) -> Any:
@@ -107,18 +99,10 @@ class Told:
         return (await self.fetch(sql, *values))[0]
 
 
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", []):
-        yield from nodes(below)
-
-
-def of_table(plan: list[dict[str, Any]], table: str) -> tuple[set[str], set[str]]:
+def of_table(plan: plans.Plan, table: str) -> tuple[set[str], set[str]]:
     """Give how a table is read, and by which indexes."""
     mine = [node for node in plan if re.match(f"{table}_|{table}$", named(node))]
-    return {node["Node Type"] for node in mine}, {
-        node["Index Name"] for node in mine if "Index Name" in node
-    }
+    return plans.kinds(mine), plans.indexes(mine)
 
 
 def named(node: dict[str, Any]) -> str:

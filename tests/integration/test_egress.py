@@ -17,8 +17,9 @@ from dispatcher.fault import DeliveryFault
 from dispatcher.post import Post, Reply
 from dispatcher.transport import Transport, request_head
 from schema.address import AddressPolicy, check_url
+from tests.listener import HOST
 from tests.proxies import TunnelProxy
-from tests.receiver import HOST, Receiver, bare_server, make_authority, raw
+from tests.receiver import Receiver, bare_server, make_authority, raw
 
 POLICY = AddressPolicy(allowed_networks=(ip_network("127.0.0.0/8"),))
 NAME = "hooks.example.com"

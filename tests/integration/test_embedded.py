@@ -2,7 +2,6 @@ import asyncio
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,11 +24,9 @@ SMALL = {"max_payload_bytes": 1_048_576, "stream_max_bytes": 2**26}
 
 
 @pytest.fixture
-def home() -> Iterator[Home]:
-    directory = Path(tempfile.mkdtemp(prefix="hookline-test-"))
+def home(directory: Path) -> Iterator[Home]:
     with hold(Home.at(directory / "home")):
         yield Home.at(directory / "home")
-    shutil.rmtree(directory)
 
 
 async def running(home: Home) -> tuple[Server, str]:

@@ -1,7 +1,6 @@
 """The pages of the logs keep to their indexes, however much there is: plans on filled tables."""
 
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,11 +10,10 @@ import pytest_asyncio
 from schema import ids
 from schema.store import statements
 from schema.store.link import Link, Pool
-from schema.store.pool import open_pool
+from tests import plans
 from tests.services import Services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
 APPS = 20
 ENDPOINTS = 3
@@ -49,16 +47,11 @@ PAGES = [
 ]
 
 
-@lent_to_the_module
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def filled(services: Services) -> AsyncIterator[Pool]:
     """Lend a database with some thousand rows in every partition, and honest statistics."""
-    async with services.database() as url:
-        pool = await open_pool(url, size=2)
-        async with pool.acquire() as link:
-            await fill(link)
-            await link.execute("ANALYZE")
+    async with plans.filled_database(services, fill) as pool:
         yield pool
-        await pool.close()
 
 
 async def fill(link: Link) -> None:
@@ -125,22 +118,7 @@ async def fill(link: Link) -> None:
     }  # fmt: skip
     for table, (records, columns) in rows.items():
         await link.copy_records_to_table(table, records=records, columns=columns.split())
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", []):
-        yield from nodes(below)
-
-
-async def parents(link: Link) -> dict[str, str]:
-    """Give, for each index of a partition, the index that it is a part of."""
-    found = await link.fetch(
-        """SELECT child.relname AS child, parent.relname AS parent FROM pg_inherits
-           JOIN pg_class AS child ON child.oid = inhrelid
-           JOIN pg_class AS parent ON parent.oid = inhparent WHERE child.relkind = 'i'"""
-    )
-    return {row["child"]: row["parent"] for row in found}
+    await link.execute("ANALYZE")
 
 
 async def arguments(link: Link, stem: str, name: str) -> list[Any]:
@@ -180,17 +158,12 @@ async def arguments(link: Link, stem: str, name: str) -> list[Any]:
 async def test_a_page_is_read_by_its_index_without_scanning_or_sorting(
     filled: Pool, stem: str, name: str, indexes: set[str], *, generic: bool
 ) -> None:
-    sql = statements.load(stem)[name]
     async with filled.acquire() as link:
         given = await arguments(link, stem, name)
-        option = "GENERIC_PLAN, " if generic else ""
-        answer = await link.fetchval(f"EXPLAIN ({option}FORMAT JSON) {sql}", *given)
-        of_partition = await parents(link)
+        plan = await plans.plan_of(link, statements.load(stem)[name], *given, generic=generic)
+        used = plans.indexes(plan, await plans.parents(link))
 
-    plan = list(nodes(json.loads(answer)[0]["Plan"]))
-    used = {of_partition.get(n["Index Name"], n["Index Name"]) for n in plan if "Index Name" in n}
-    kinds = {node["Node Type"] for node in plan}
-    assert not kinds & {"Seq Scan", "Sort", "Incremental Sort", "Bitmap Heap Scan"}
+    assert not plans.kinds(plan) & {"Seq Scan", "Sort", "Incremental Sort", "Bitmap Heap Scan"}
     assert used
     assert used <= indexes
 
@@ -203,11 +176,7 @@ async def test_a_page_touches_the_partitions_of_its_days_only(filled: Pool) -> N
     )
     async with filled.acquire() as link:
         app = await link.fetchval("SELECT min(app_id) FROM message")
-        answer = await link.fetchval(
-            f"EXPLAIN (FORMAT JSON) {sql}", *(app, low, high, 51, None, None, None, False)
-        )
+        plan = await plans.plan_of(link, sql, *(app, low, high, 51, None, None, None, False))
 
-    read = {
-        n["Relation Name"] for n in nodes(json.loads(answer)[0]["Plan"]) if "Relation Name" in n
-    }
+    read = {node["Relation Name"] for node in plan if "Relation Name" in node}
     assert read == {f"message_{day:%Y%m%d}"}

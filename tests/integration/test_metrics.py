@@ -17,6 +17,7 @@ from schema import event, ids
 from schema.delivery import State
 from schema.store.link import Pool
 from tests import rows
+from tests.clients import plain_client
 from tests.gateway_server import Gateway, serve
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -30,7 +31,7 @@ async def gateway(pool: Pool, bus: Client, stream: str) -> AsyncIterator[Gateway
 
 
 async def scrape(gateway: Gateway) -> tuple[httpx.Response, dict[str, float]]:
-    async with httpx.AsyncClient(base_url=gateway.url) as anybody:
+    async with plain_client(base_url=gateway.url) as anybody:
         answer = await anybody.get("/metrics")
     lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
     return answer, {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
@@ -64,6 +65,28 @@ async def test_a_scrape_tells_what_was_accepted_and_refused_and_what_is_owed(
     assert values["hookline_dead_letters_parked"] == 1
     assert values['hookline_reachable{part="postgres"}'] == 1
     assert values['hookline_reachable{part="nats"}'] == 1
+
+
+async def test_a_scrape_counts_the_endpoints_of_tenants_by_how_they_fare(
+    gateway: Gateway, pool: Pool
+) -> None:
+    svix = gateway.svix()
+    app = await svix.application.create(ApplicationIn(name="One"))
+    async with pool.acquire() as link:
+        for state in ("active", "active", "paused", "disabled"):
+            await rows.endpoint(link, app.id, state=state)
+        await rows.endpoint(link, app.id, deleted_at=rows.now())
+
+    _, values = await scrape(gateway)
+
+    counted = {name: value for name, value in values.items() if name.startswith("hookline_endp")}
+    assert counted == {
+        'hookline_endpoints{state="healthy"}': 2,
+        'hookline_endpoints{state="degraded"}': 0,
+        'hookline_endpoints{state="failing"}': 0,
+        'hookline_endpoints{state="paused"}': 1,
+        'hookline_endpoints{state="disabled"}': 1,
+    }
 
 
 async def test_the_lag_is_what_lies_behind_each_shards_position(

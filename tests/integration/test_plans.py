@@ -8,8 +8,7 @@ import pytest_asyncio
 
 from schema import ids
 from schema.store.link import Link, Pool
-from schema.store.pool import open_pool
-from tests.plans import generic_plan
+from tests import plans
 from tests.services import SHARDS, Services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -41,16 +40,19 @@ HOT = [
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["before", "after"])
 async def filled(services: Services, request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
     """Lend connections as the dispatcher's to some thousand rows, before or after an ANALYZE."""
-    async with services.database() as url:
-        pool = await open_pool(url, size=2, batches=True)
-        async with pool.acquire() as link:
-            if request.param == "before":  # nor may the server's own come between
-                await keep_from_analyze(link)
-            await fill(link)
-            if request.param == "after":
-                await link.execute("ANALYZE")
+    fills = {"before": fill_without_analyze, "after": fill_and_analyze}
+    async with plans.filled_database(services, fills[request.param], batches=True) as pool:
         yield pool
-        await pool.close()
+
+
+async def fill_and_analyze(link: Link) -> None:
+    await fill(link)
+    await link.execute("ANALYZE")
+
+
+async def fill_without_analyze(link: Link) -> None:
+    await keep_from_analyze(link)  # nor may the server's own come between
+    await fill(link)
 
 
 async def keep_from_analyze(link: Link) -> None:
@@ -107,32 +109,16 @@ async def fill(link: Link) -> None:
         await link.copy_records_to_table(table, records=records, columns=columns.split())
 
 
-async def parents(link: Link) -> dict[str, str]:
-    """Give the table or index that each partition's is a part of."""
-    found = await link.fetch(
-        """SELECT inhrelid::regclass::text AS child, inhparent::regclass::text AS parent
-           FROM pg_inherits"""
-    )
-    return {row["child"]: row["parent"] for row in found}
-
-
 @pytest.mark.parametrize(("stem", "name", "indexes"), HOT, ids=[f"{s}.{n}" for s, n, _ in HOT])
 async def test_a_hot_statement_scans_no_large_table_and_uses_the_index_that_it_names(
     filled: Pool, stem: str, name: str, indexes: set[str]
 ) -> None:
     async with filled.acquire() as link:
-        plan = await generic_plan(link, stem, name)
-        part_of = await parents(link)
+        plan = await plans.generic_plan(link, stem, name)
+        part_of = await plans.parents(link)
 
-    scanned = {
-        part_of.get(node["Relation Name"], node["Relation Name"])
-        for node in plan
-        if node["Node Type"] == "Seq Scan"
-    }
-    used = {
-        part_of.get(node["Index Name"], node["Index Name"]) for node in plan if "Index Name" in node
-    }
-    assert not scanned & LARGE
+    used = plans.indexes(plan, part_of)
+    assert not plans.scanned(plan, part_of) & LARGE
     assert {index for index in used if index.partition("_")[0] in LARGE} <= indexes
     assert bool(indexes) is bool(LARGE & {index.partition("_")[0] for index in used})
 
@@ -148,8 +134,8 @@ async def test_a_batch_looks_its_rows_up_one_by_one_each_by_its_whole_key(
     filled: Pool, stem: str, name: str, table: str, key: tuple[str, ...]
 ) -> None:
     async with filled.acquire() as link:
-        plan = await generic_plan(link, stem, name)
-        part_of = await parents(link)
+        plan = await plans.generic_plan(link, stem, name)
+        part_of = await plans.parents(link)
 
     conditions = {
         node["Index Cond"]
@@ -166,8 +152,6 @@ async def test_what_is_due_comes_in_the_order_of_the_index_without_a_sort_of_a_l
     filled: Pool, name: str
 ) -> None:
     async with filled.acquire() as link:
-        plan = await generic_plan(link, "lane", name)
+        plan = await plans.generic_plan(link, "lane", name)
 
-    kinds = {node["Node Type"] for node in plan}
-    assert "Sort" not in kinds
-    assert "Bitmap Heap Scan" not in kinds
+    assert not plans.kinds(plan) & {"Sort", "Bitmap Heap Scan"}

@@ -4,12 +4,10 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,10 +78,8 @@ def children_of(parent: int) -> dict[int, str]:
 
 
 @pytest.fixture
-def home() -> Iterator[Home]:
-    directory = Path(tempfile.mkdtemp(prefix="hookline-test-"))
-    yield Home.at(directory / "home")
-    shutil.rmtree(directory)
+def home(directory: Path) -> Home:
+    return Home.at(directory / "home")
 
 
 @asynccontextmanager

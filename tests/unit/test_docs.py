@@ -13,6 +13,7 @@ from deploy.up import _BANNER
 from schema.dead_letter import GROUP_MOVES, LETTER_MOVES
 from schema.delivery import MOVES, Fault, Reason
 from schema.errors import HooklineError
+from schema.health import HEALTH_MOVES
 from scripts import check_docs
 from scripts.check_docs import (
     ROOT,
@@ -79,11 +80,12 @@ def test_the_layout_lists_every_module_and_no_other() -> None:
 
 
 def test_the_diagrams_draw_the_moves_and_no_other() -> None:
-    deliveries, letters, groups = fenced(page("concepts.md"), "mermaid")
+    deliveries, letters, groups, health = fenced(page("concepts.md"), "mermaid")
 
     assert list(diagram_faults(deliveries, MOVES)) == []
     assert list(diagram_faults(letters, LETTER_MOVES)) == []
     assert list(diagram_faults(groups, GROUP_MOVES)) == []
+    assert list(diagram_faults(health, HEALTH_MOVES)) == []
 
 
 def test_the_settings_reference_is_that_of_the_settings() -> None:

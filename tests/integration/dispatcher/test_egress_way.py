@@ -6,8 +6,9 @@ from nats.aio.client import Client
 from dispatcher.egress import ProxyKind
 from schema.store.link import Pool
 from tests.dispatching import dispatching, eventually, new_world, publish
+from tests.listener import HOST
 from tests.proxies import TunnelProxy
-from tests.receiver import HOST, Receiver
+from tests.receiver import Receiver
 from tests.services import Services
 
 pytestmark = pytest.mark.usefixtures("stream")

@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from dispatcher.lanes import HANDFUL
 from schema.store.link import Pool
-from tests.dispatching import World, dispatching, eventually, new_world, publish, resend
+from tests.dispatching import Running, World, dispatching, eventually, new_world, publish, resend
 from tests.receiver import Behaviour, Received, Receiver, Writer, answer, hang
 from tests.services import Services
 
@@ -33,6 +33,14 @@ class Crowd:
             await self._behaviour(received, writer)
         finally:
             self._now -= 1
+
+
+async def fail(world: World, running: Running, url: str, *, number: int) -> None:
+    """Publish so many events for an endpoint that fails, until it is only probed."""
+    app_id = await world.app()
+    await world.endpoint(app_id, url, policy=[LATER])
+    await asyncio.gather(*(publish(running.bus, app_id) for _ in range(number)))
+    await eventually(lambda: bool(running.dispatcher._lanes.failing))
 
 
 async def attempted(world: World) -> int:
@@ -103,10 +111,7 @@ async def test_what_is_sent_again_by_hand_is_the_next_probe_at_once_however_much
     limits = {"failing_after": AFTER, "probe_gap_s": 60.0, "lane_depth": 4}
     async with Receiver() as receiver, dispatching(pool, services.nats_url, **limits) as running:
         receiver.script("/", answer(500))
-        app_id = await world.app()
-        await world.endpoint(app_id, receiver.url("/hook"), policy=[LATER])
-        await asyncio.gather(*(publish(bus, app_id) for _ in range(100)))
-        await eventually(lambda: bool(running.dispatcher._lanes.failing))
+        await fail(world, running, receiver.url("/hook"), number=100)
         failed = len(await receiver.wait_for(AFTER))
         await eventually(lambda: _stand(world, {"retrying": failed, "pending": 100 - failed}))
         receiver.script("/", answer(200))
@@ -120,17 +125,12 @@ async def test_what_is_sent_again_by_hand_is_the_next_probe_at_once_however_much
         assert receiver.requests[failed].header("webhook-id") == chosen
 
 
-async def test_a_url_that_is_mended_is_tried_at_once(
-    pool: Pool, services: Services, bus: Client
-) -> None:
+async def test_a_url_that_is_mended_is_tried_at_once(pool: Pool, services: Services) -> None:
     world = await new_world(pool)
     limits = {"failing_after": AFTER, "probe_gap_s": 60.0}
     async with Receiver() as receiver, dispatching(pool, services.nats_url, **limits) as running:
         receiver.script("/wrong", answer(500))
-        app_id = await world.app()
-        await world.endpoint(app_id, receiver.url("/wrong"), policy=[LATER])
-        await asyncio.gather(*(publish(bus, app_id) for _ in range(40)))
-        await eventually(lambda: bool(running.dispatcher._lanes.failing))
+        await fail(world, running, receiver.url("/wrong"), number=40)
 
         await pool.execute("UPDATE endpoint SET url = $1", receiver.url("/right"))
 

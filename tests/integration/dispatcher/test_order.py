@@ -68,6 +68,15 @@ def stand(world: World, states: dict[str, int]) -> Callable[[], Awaitable[bool]]
     return they_do
 
 
+async def blocked_endpoint(world: World, bus: Client, receiver: Receiver, number: int) -> str:
+    """Have so many wait, all but the first because that one failed; give the endpoint."""
+    receiver.script("/", by_number(n0=answer(500)))
+    app_id, endpoint_id = await ordered_endpoint(world, receiver, policy=[LATER])
+    await publish_numbers(bus, app_id, range(number))
+    await eventually(stand(world, {"retrying": 1, "pending": number - 1}))
+    return endpoint_id
+
+
 async def test_the_next_goes_only_when_the_former_has_arrived(
     pool: Pool, services: Services, bus: Client
 ) -> None:
@@ -218,10 +227,7 @@ async def test_all_that_was_blocked_goes_when_order_is_not_asked_for_any_more(
 ) -> None:
     world = await new_world(pool)
     async with Receiver() as receiver, dispatching(pool, services.nats_url):
-        receiver.script("/", by_number(n0=answer(500)))
-        app_id, endpoint_id = await ordered_endpoint(world, receiver, policy=[LATER])
-        await publish_numbers(bus, app_id, range(50))
-        await eventually(stand(world, {"retrying": 1, "pending": 49}))
+        endpoint_id = await blocked_endpoint(world, bus, receiver, 50)
 
         await set_ordered(world, endpoint_id, ordered=False)
 
@@ -235,10 +241,7 @@ async def test_what_an_ordered_endpoint_was_owed_is_parked_when_it_is_disabled(
 ) -> None:
     world = await new_world(pool)
     async with Receiver() as receiver, dispatching(pool, services.nats_url):
-        receiver.script("/", by_number(n0=answer(500)))
-        app_id, endpoint_id = await ordered_endpoint(world, receiver, policy=[LATER])
-        await publish_numbers(bus, app_id, range(10))
-        await eventually(stand(world, {"retrying": 1, "pending": 9}))
+        endpoint_id = await blocked_endpoint(world, bus, receiver, 10)
 
         await world.set_state(endpoint_id, "disabled")
 
@@ -269,10 +272,7 @@ async def test_the_first_of_the_order_goes_on_when_it_is_sent_again_by_hand(
 ) -> None:
     world = await new_world(pool)
     async with Receiver() as receiver, dispatching(pool, services.nats_url):
-        receiver.script("/", by_number(n0=answer(500)))
-        app_id, _ = await ordered_endpoint(world, receiver, policy=[LATER])
-        await publish_numbers(bus, app_id, range(3))
-        await eventually(stand(world, {"retrying": 1, "pending": 2}))
+        await blocked_endpoint(world, bus, receiver, 3)
         rows = await pool.fetch("SELECT message_id FROM delivery ORDER BY place")
         first, last = rows[0]["message_id"], rows[-1]["message_id"]
 

@@ -10,62 +10,34 @@ import pytest_asyncio
 from dispatcher.upkeep import LETTERS, Upkeep
 from schema import ids
 from schema.dead_letter import LETTER_MOVES, LetterState
-from schema.delivery import Fault, Outcome, Reason, State, Trigger
+from schema.delivery import Fault, Outcome, Reason, State
 from schema.endpoint import secret_context
 from schema.store import dead_letter
-from schema.store import settle as store
 from schema.store.link import Pool
-from schema.store.settle import AttemptRow, Settlement
+from schema.store.settle import Settlement
 from tests import rows
-from tests.dispatching import VAULT, World, new_world, now
-from tests.services import SHARDS
+from tests.dispatching import VAULT, World, now
+from tests.settling import URL, owned_world, settle, settlement, with_outcome
 
-OWNER = "d1"
-EPOCHS = dict.fromkeys(range(SHARDS), 1)
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @pytest_asyncio.fixture
 async def world(pool: Pool) -> World:
-    """Lend a world of which `OWNER` holds every shard."""
-    await pool.execute("UPDATE shard SET owner = $1, epoch = 1", OWNER)
-    return await new_world(pool)
+    return await owned_world(pool)
 
 
 def given_up(
     app_id: str, endpoint_id: str, message_id: str, outcome: Outcome | None, reason: Reason
 ) -> Settlement:
-    attempt = None
-    if outcome is not None:
-        attempt = AttemptRow(
-            id=ids.new_id(ids.ATTEMPT, now()),
-            event_type="a.b",
-            trigger=Trigger.SCHEDULED,
-            verdict="park",
-            url="http://127.0.0.1:9/then",
-            started_at=now(),
-            outcome=outcome,
-        )
-    return Settlement(
-        app_id=app_id,
-        message_id=message_id,
-        endpoint_id=endpoint_id,
-        state=State.DEAD,
-        attempts=3,
-        failures=3,
-        run=0,
-        reason=reason,
-        attempt=attempt,
+    made = settlement(
+        app_id, endpoint_id, message_id, State.DEAD, attempts=3, failures=3, reason=reason
     )
+    return made._replace(attempt=None) if outcome is None else with_outcome(made, outcome)
 
 
 async def park(pool: Pool, *batch: Settlement, run: int | None = None) -> None:
-    settled = [one if run is None else one._replace(run=run) for one in batch]
-    async with pool.acquire() as link:
-        await store.settle(
-            link, OWNER, EPOCHS, settled, now=now(),
-            letter_ids=[ids.new_id(ids.DEAD_LETTER, now()) for _ in batch],
-        )  # fmt: skip
+    await settle(pool, *(one if run is None else one._replace(run=run) for one in batch))
 
 
 async def test_a_letter_has_all_that_was_sent_but_what_is_secret(world: World, pool: Pool) -> None:
@@ -81,9 +53,7 @@ async def test_a_letter_has_all_that_was_sent_but_what_is_secret(world: World, p
     (letter,) = await world.letters()
     assert letter["environment_id"] == world.environment_id
     assert (letter["message_id"], letter["payload"]) == (message_id, b'{ "a": 1.50 }')
-    assert (letter["url"], letter["content_type"]) == (
-        "http://127.0.0.1:9/then", "application/json",
-    )  # fmt: skip
+    assert (letter["url"], letter["content_type"]) == (URL, "application/json")
     assert (letter["reason"], letter["error_class"]) == ("exhausted", "http_5xx")
     assert (letter["status"], letter["response"]) == (500, b"request 17 failed")
     assert (letter["attempts"], letter["last_attempt_id"]) == (

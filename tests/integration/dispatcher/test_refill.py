@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -21,6 +21,19 @@ from tests.services import SHARDS, Services
 
 URL = "http://127.0.0.1:9/"
 DEPTH = 8
+
+
+def live(lane: Lane, message_id: str, due_at: datetime) -> Owed:
+    """Give a delivery as it is offered when its event has just been taken in."""
+    return Owed(
+        lane=lane,
+        message_id=message_id,
+        event_type="a.b",
+        payload=b"{}",
+        content_type="application/json",
+        due_at=due_at,
+        placed=lane.ordered,
+    )
 
 
 class Desk:
@@ -159,15 +172,7 @@ async def test_what_was_settled_while_it_was_read_does_not_come_again(
             await link.execute("LOCK TABLE message IN ACCESS EXCLUSIVE MODE")
             desk.look(lane)
             await eventually(lambda: _waits(pool))
-            live = Owed(
-                lane=lane,
-                message_id=first,
-                event_type="a.b",
-                payload=b"{}",
-                content_type="application/json",
-                due_at=row["due_at"],
-            )
-            assert desk.lanes.offer(lane, live)
+            assert desk.lanes.offer(lane, live(lane, first, row["due_at"]))
             desk.lanes.let_go(lane.pop())
         await eventually(lambda: bool(desk.refilled))
 
@@ -294,15 +299,7 @@ class Traffic:
         made = await self._desk.world.owe(lane.app_id, lane.endpoint_id, number, place=place)
         self.accepted += made
         for message_id in made:
-            owed = Owed(
-                lane=lane,
-                message_id=message_id,
-                event_type="a.b",
-                payload=b"{}",
-                content_type="application/json",
-                due_at=now(),
-                placed=lane.ordered,
-            )
+            owed = live(lane, message_id, now())
             if not self._desk.lanes.offer(lane, owed) and message_id not in lane.held:
                 self._desk.look(lane)
 

@@ -1,8 +1,6 @@
 """What an attempt came to is written once, whole, by the owner of the shard alone."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -14,24 +12,18 @@ from dispatcher.lane import AppQueue, Lane, Owed
 from dispatcher.metrics import Metrics
 from dispatcher.settle import Settled, Settler
 from schema import ids
-from schema.delivery import MOVES, OWED, Fault, Outcome, Reason, State, Trigger
+from schema.delivery import MOVES, OWED, Fault, Outcome, Reason, State
 from schema.store import dead_letter, delivery
-from schema.store import settle as store
 from schema.store.link import Pool
-from schema.store.settle import AttemptRow, Settlement
-from tests.dispatching import World, config, eventually, new_world, now
+from schema.store.settle import Settlement
+from tests.dispatching import World, config, eventually, now
 from tests.services import SHARDS, Services
-
-OWNER = "d1"
-EPOCHS = dict.fromkeys(range(SHARDS), 1)
-LATER = datetime.now(UTC) + timedelta(hours=1)
+from tests.settling import EPOCHS, OWNER, owned_world, settle, settlement, with_outcome
 
 
 @pytest_asyncio.fixture
 async def world(pool: Pool) -> World:
-    """Lend a world of which `OWNER` holds every shard."""
-    await pool.execute("UPDATE shard SET owner = $1, epoch = 1", OWNER)
-    return await new_world(pool)
+    return await owned_world(pool)
 
 
 async def owed(world: World, number: int = 1) -> tuple[str, str, list[str]]:
@@ -39,50 +31,6 @@ async def owed(world: World, number: int = 1) -> tuple[str, str, list[str]]:
     app_id = await world.app()
     endpoint_id = await world.endpoint(app_id, "http://127.0.0.1:9/")
     return app_id, endpoint_id, await world.owe(app_id, endpoint_id, number)
-
-
-def settlement(
-    app_id: str, endpoint_id: str, message_id: str, state: State, **changes: object
-) -> Settlement:
-    status, word = {
-        State.DELIVERED: (204, "delivered"),
-        State.RETRYING: (500, "retry"),
-        State.DEAD: (500, "park"),
-    }[state]
-    made = Settlement(
-        app_id=app_id,
-        message_id=message_id,
-        endpoint_id=endpoint_id,
-        state=state,
-        attempts=1,
-        failures=int(state is not State.DELIVERED),
-        run=0,
-        due_at=LATER if state in OWED else None,
-        reason=Reason.EXHAUSTED if state is State.DEAD else None,
-        attempt=AttemptRow(
-            id=ids.new_id(ids.ATTEMPT, now()),
-            event_type="a.b",
-            trigger=Trigger.SCHEDULED,
-            verdict=word,
-            url="http://127.0.0.1:9/",
-            started_at=now(),
-            outcome=Outcome(status=status, body=b"ok", duration_ms=7),
-        ),
-    )
-    return made._replace(**changes)  # type: ignore[arg-type]
-
-
-def with_outcome(made: Settlement, outcome: Outcome) -> Settlement:
-    assert made.attempt is not None
-    return made._replace(attempt=made.attempt._replace(outcome=outcome))
-
-
-async def settle(
-    pool: Pool, *batch: Settlement, epochs: dict[int, int] = EPOCHS
-) -> Sequence[Settlement]:
-    letters = [ids.new_id(ids.DEAD_LETTER, now()) for _ in batch]
-    async with pool.acquire() as link:
-        return await store.settle(link, OWNER, epochs, batch, now=now(), letter_ids=letters)
 
 
 async def test_a_late_settlement_of_a_former_owner_moves_nothing_but_is_logged(

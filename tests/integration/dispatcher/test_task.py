@@ -325,6 +325,7 @@ async def test_an_endpoint_recovers_what_it_missed_and_gets_again_what_it_had(
     endpoint_id = await world.endpoint(app_id, receiver.url("/hook"))
     await letters(world, app_id, endpoint_id, 10)
     delivered = await world.owe(app_id, endpoint_id, 5)
+    await world.wake(app_id, endpoint_id)
     await world.settled(15)
     await receiver.wait_for(5)
 
@@ -351,6 +352,7 @@ async def test_an_endpoint_that_came_later_gets_the_messages_that_it_would_have_
     app_id = await world.app()
     first = await world.endpoint(app_id, receiver.url("/first"))
     await world.owe(app_id, first, 12)
+    await world.wake(app_id, first)
     await world.settled(12)
     later = await world.endpoint(app_id, receiver.url("/later"))
     picky = await world.endpoint(app_id, receiver.url("/picky"), event_types=["other"])

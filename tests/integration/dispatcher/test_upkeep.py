@@ -166,3 +166,36 @@ async def test_one_process_at_a_time_does_it(pool: Pool, database: str) -> None:
 
     await upkeep(pool).once()
     assert f"{tomorrow:%Y%m%d}" in await partitions(pool, "attempt")
+
+
+async def test_tasks_are_kept_for_90_days_after_they_ended(pool: Pool) -> None:
+    def ago(days: int) -> datetime:
+        return TODAY - timedelta(days=days)
+
+    tasks = {
+        "old": ("finished", ago(91)),
+        "cancelled": ("cancelled", ago(91)),
+        "recent": ("finished", ago(89)),
+        "paused": ("paused", ago(91)),
+    }
+    for ident, (state, at) in tasks.items():
+        await pool.execute(
+            """INSERT INTO task (environment_id, id, kind, state, plan, created_at, start_at,
+                                 updated_at)
+               VALUES ('org_1', $1, 'dead_letter.purge', $2, '{}', $3, $3, $3)""",
+            ident,
+            state,
+            at,
+        )
+        await pool.execute(
+            """INSERT INTO task_item (task_id, number, part, app_id, message_id, endpoint_id, state,
+                                      at) VALUES ($1, 1, 1, 'a', 'm', 'e', 'done', $2)""",
+            ident,
+            at,
+        )
+
+    await upkeep(pool).once()
+
+    assert {row["id"] for row in await pool.fetch("SELECT id FROM task")} == {"recent", "paused"}
+    left = await pool.fetch("SELECT task_id FROM task_item")
+    assert {row["task_id"] for row in left} == {"recent", "paused"}

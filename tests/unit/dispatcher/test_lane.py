@@ -15,25 +15,10 @@ from dispatcher.match import Target, Tenant
 from dispatcher.pace import WINDOW_S, Send
 from schema.delivery import Reason
 from schema.endpoint import EndpointState
-from schema.retry import RetryPolicy
+from tests.targets import TARGET
 
 NOW = datetime(2026, 5, 6, tzinfo=UTC)
 DEPTH, BYTES, CAP = 4, 100, 8
-TARGET = Target(
-    app_id="app",
-    id="ep",
-    shard=0,
-    state=EndpointState.ACTIVE,
-    url_text="http://receiver/",
-    url=None,
-    head=b"",
-    signer=None,
-    event_types=None,
-    channels=None,
-    retry_policy=RetryPolicy(waits_s=()),
-    throttle_rate=None,
-    ordered=False,
-)
 
 
 def tenant(*targets: Target, rate: int | None = None) -> Tenant:

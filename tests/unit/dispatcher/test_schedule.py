@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from dispatcher.health import HealthLimits
 from dispatcher.lane import UNIT_BYTES, Lane, Owed
 from dispatcher.lanes import Lanes
-from dispatcher.match import Target, Tenant
+from dispatcher.match import Tenant
 from dispatcher.pace import WINDOW_S
 from dispatcher.schedule import QUANTUM, Schedule
 from schema.delivery import Reason
 from schema.endpoint import EndpointState
-from schema.retry import RetryPolicy
+from tests.targets import TARGET
 
 DUE = datetime(2026, 5, 6, tzinfo=UTC)
 
@@ -46,22 +46,22 @@ class Bench:
         ordered: bool = False,
     ) -> Lane:
         tenant = Tenant(id=app_id, environment_id="org", shard=0, throttle_rate=app_rate)
-        tenant.targets[endpoint_id] = Target(
+        tenant.targets[endpoint_id] = replace(
+            TARGET,
             app_id=app_id,
             id=endpoint_id,
-            shard=0,
             state=state,
-            url_text="http://receiver/",
-            url=None,
-            head=b"",
-            signer=None,
-            event_types=None,
-            channels=None,
-            retry_policy=RetryPolicy(waits_s=()),
             throttle_rate=rate,
             ordered=ordered,
         )
         return self.lanes.open_lane(tenant, 0, app_id, endpoint_id, now=0.0)
+
+    def set_rate(self, lane: Lane, rate: int | None) -> None:
+        assert lane.target is not None
+        tenant = Tenant(id=lane.app_id, environment_id="org", shard=0, throttle_rate=None)
+        tenant.targets[lane.target.id] = replace(lane.target, throttle_rate=rate)
+        self.lanes.retarget(lane, tenant, now=self.now)
+        self.schedule.ready(lane)
 
     def owe(self, lane: Lane, number: int, *, size: int = 10) -> None:
         for _ in range(number):
@@ -510,12 +510,8 @@ def test_a_higher_rate_counts_at_once_for_what_waits() -> None:
     assert len(bench.pick_all()) == 1
     assert bench.pick() is None
 
-    tenant = Tenant(id="app", environment_id="org", shard=0, throttle_rate=None)
-    assert lane.target is not None
-    tenant.targets["ep"] = replace(lane.target, throttle_rate=20)
     bench.now = 0.5
-    bench.lanes.retarget(lane, tenant, now=bench.now)
-    bench.schedule.ready(lane)
+    bench.set_rate(lane, 20)
 
     assert bench.pick() is None, "a send of the last second counts"
     bench.go_on()
@@ -529,11 +525,7 @@ def test_a_limit_that_is_lifted_holds_nothing_back() -> None:
     assert len(bench.pick_all()) == 1
     assert bench.pick() is None
 
-    tenant = Tenant(id="app", environment_id="org", shard=0, throttle_rate=None)
-    assert lane.target is not None
-    tenant.targets["ep"] = replace(lane.target, throttle_rate=None)
-    bench.lanes.retarget(lane, tenant, now=bench.now)
-    bench.schedule.ready(lane)
+    bench.set_rate(lane, None)
 
     assert len(bench.pick_all()) == 49
 

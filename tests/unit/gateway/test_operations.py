@@ -24,7 +24,11 @@ OPERATORS_ONLY = {
     "GET /api/v1/dead-letter",
     "GET /api/v1/dead-letter/count",
     "GET /api/v1/dead-letter/export",
+    "POST /api/v1/dead-letter/redeliver",
+    "POST /api/v1/dead-letter/discard",
+    "POST /api/v1/dead-letter/purge",
     "GET /api/v1/dead-letter-group",
+    "GET /api/v1/endpoint-health",
     "GET /api/v1/rejected-event",
     "GET /api/v1/rejected-event/count",
     "GET /api/v1/rejected-event/{rejected_id}",
@@ -50,7 +54,8 @@ def test_only_health_and_metrics_ask_no_key() -> None:
 
 
 def test_operators_alone_do_what_concerns_more_than_one_app_or_makes_messages() -> None:
-    told = {name(o) for o in ALL if o.path.startswith(("/api/v1/operational-", "/api/v1/alert-"))}
+    above = ("/api/v1/operational-", "/api/v1/alert-", "/api/v1/task", "/api/v1/background-task")
+    told = {name(o) for o in ALL if o.path.startswith(above)}
 
     assert of(Access.OPERATOR) == OPERATORS_ONLY | told
 

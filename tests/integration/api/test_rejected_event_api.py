@@ -1,7 +1,6 @@
 """Rejected events are listed, counted, given up, or mended and published after all."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,58 +9,22 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
-from deploy.settings import Settings
-from deploy.streams import ensure_stream, events_stream
 from schema import event, ids
-from schema.store.pool import open_pool
+from schema.store.link import Pool
 from tests import rows
-from tests.gateway_server import Gateway, make_key, serve
-from tests.letters import Desk, Tenant, at_desk
-from tests.services import SHARDS, Services, connected
+from tests.gateway_server import Gateway, make_key
+from tests.tenants import Desk, Tenant, another_desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
-lent_to_a_test = pytest_asyncio.fixture(loop_scope="module")
 
 SECOND = timedelta(seconds=1)
 AT = rows.now() - timedelta(hours=1)
 ALL = "/api/v1/rejected-event"
 
 
-@lent_to_the_module
-async def bus(services: Services) -> AsyncIterator[Client]:
-    async with connected(services.nats_url) as client:
-        jetstream = client.jetstream()
-        config = events_stream(Settings(stream_max_bytes=2**28), shards=SHARDS)
-        await ensure_stream(jetstream, config)
-        yield client
-        await jetstream.delete_stream(event.STREAM)
-
-
-@lent_to_the_module
-async def shared(services: Services, bus: Client) -> AsyncIterator[Gateway]:
-    async with services.database() as url:
-        pool = await open_pool(url, size=10)
-        async with serve(pool, bus) as running:
-            yield running
-        await pool.close()
-
-
-@lent_to_a_test
-async def desk(shared: Gateway) -> AsyncIterator[Desk]:
-    async with at_desk(shared) as lent:
-        await lent.link.execute("DELETE FROM rejected_event")
-        yield lent
-
-
-@lent_to_a_test
-async def tenant(desk: Desk) -> Tenant:
-    return await desk.tenant()
-
-
-@lent_to_a_test
-async def http(desk: Desk) -> httpx.AsyncClient:
-    return desk.http
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def nothing_rejected(pool: Pool) -> None:
+    await pool.execute("DELETE FROM rejected_event")
 
 
 async def rejected(tenant: Tenant, **other: object) -> str:
@@ -287,7 +250,7 @@ class TestResubmitting:
     async def test_one_of_another_environment_is_not_there(
         self, shared: Gateway, http: httpx.AsyncClient, tenant: Tenant
     ) -> None:
-        async with at_desk(shared) as elsewhere:
+        async with another_desk(shared) as elsewhere:
             ident = await rejected(await elsewhere.tenant(), body=b"{}")
 
             for verb in ("discard", "resubmit"):

@@ -2,11 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
@@ -32,53 +29,17 @@ from svix.api import (
 )
 from svix.exceptions import HttpError, HTTPValidationError
 
-from schema.api_key import ALL_SCOPES, KeyKind, mint
+from schema.api_key import KeyKind, mint
 from schema.ids import shard_of
-from schema.store.link import Pool
-from schema.store.pool import open_pool
-from tests.gateway_server import VAULT, Gateway, make_environment, make_key, serve
-from tests.services import SHARDS, Services, connected
+from tests.clients import plain_client
+from tests.gateway_server import VAULT, Gateway, make_key, serve
+from tests.services import SHARDS
 
 URL = "https://hooks.example.com/in"
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
 lent_to_a_test = pytest_asyncio.fixture(loop_scope="module")
-
-
-@lent_to_the_module
-async def pool(services: Services) -> AsyncIterator[Pool]:
-    async with services.database() as url:
-        opened = await open_pool(url, size=10)
-        yield opened
-        await opened.close()
-
-
-@lent_to_the_module
-async def bus(services: Services) -> AsyncIterator[Client]:
-    async with connected(services.nats_url) as client:
-        yield client
-
-
-@lent_to_the_module
-async def shared(pool: Pool, bus: Client) -> AsyncIterator[Gateway]:
-    async with serve(pool, bus) as running:
-        yield running
-
-
-@lent_to_a_test
-async def gateway(shared: Gateway) -> AsyncIterator[Gateway]:
-    """Lend an environment of the test's own, and a key that may do everything."""
-    environment_id = await make_environment(shared.pool)
-    key = await make_key(shared.pool, environment_id, scopes=(ALL_SCOPES,))
-    async with AsyncExitStack() as clients:
-        yield replace(shared, environment_id=environment_id, key=key, clients=clients)
-
-
-@lent_to_a_test
-async def svix(gateway: Gateway) -> SvixAsync:
-    return gateway.svix()
 
 
 async def refused(call: object, status: int, code: str | None = None) -> HttpError:
@@ -1027,7 +988,7 @@ class TestTheDoor:
         assert answered.headers["allow"] == "GET, POST"
 
     async def test_any_origin_may_call(self, gateway: Gateway) -> None:
-        async with httpx.AsyncClient(base_url=gateway.url) as http:
+        async with plain_client(base_url=gateway.url) as http:
             asked = await http.options(
                 "/api/v1/app",
                 headers={
@@ -1089,7 +1050,7 @@ class TestTheDoor:
         assert [answered.status_code for answered in answers] == [404] * len(paths)
 
     async def test_health_tells_of_the_parts(self, gateway: Gateway, svix: SvixAsync) -> None:
-        async with httpx.AsyncClient(base_url=gateway.url) as http:
+        async with plain_client(base_url=gateway.url) as http:
             full = await http.get("/api/v1/health/")
             head = await http.head("/api/v1/health")
             ping = await http.get("/api/v1/health/ping")

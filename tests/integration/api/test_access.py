@@ -1,10 +1,7 @@
 """Every operation there is, tried with the wrong key: the guard has no gap."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 import pytest_asyncio
-from nats.aio.client import Client
 from svix.api import ApplicationIn, EndpointIn
 
 from gateway.app import operations
@@ -12,10 +9,7 @@ from gateway.auth import Access
 from gateway.routing import Operation
 from schema import ids
 from schema.api_key import KeyKind
-from schema.store.link import Pool
-from schema.store.pool import open_pool
-from tests.gateway_server import Gateway, make_environment, make_key, now, serve
-from tests.services import Services, connected
+from tests.gateway_server import Gateway, make_environment, make_key, now
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -32,35 +26,15 @@ def name(operation: Operation) -> str:
 
 
 @lent_to_the_module
-async def pool(services: Services) -> AsyncIterator[Pool]:
-    async with services.database() as url:
-        opened = await open_pool(url, size=10)
-        yield opened
-        await opened.close()
-
-
-@lent_to_the_module
-async def bus(services: Services) -> AsyncIterator[Client]:
-    async with connected(services.nats_url) as client:
-        yield client
-
-
-@lent_to_the_module
-async def gateway(pool: Pool, bus: Client) -> AsyncIterator[Gateway]:
-    async with serve(pool, bus) as running:
-        yield running
-
-
-@lent_to_the_module
-async def places(gateway: Gateway) -> dict[str, str]:
+async def places(shared: Gateway) -> dict[str, str]:
     """Give ids of things that are there, for the paths."""
-    svix = gateway.svix()
+    svix = shared.svix()
     app = await svix.application.create(ApplicationIn(name="One"))
     endpoint = await svix.endpoint.create(app.id, EndpointIn(url="https://a.example.com/"))
     return {
         "app_id": app.id,
         "endpoint_id": endpoint.id,
-        "env_id": gateway.environment_id,
+        "env_id": shared.environment_id,
         "event_type_name": "a",
         "msg_id": ids.new_id(ids.MESSAGE, now()),
         "attempt_id": ids.new_id(ids.ATTEMPT, now()),
@@ -68,16 +42,17 @@ async def places(gateway: Gateway) -> dict[str, str]:
         "letter_id": ids.new_id(ids.DEAD_LETTER, now()),
         "group_id": "dlg_" + "0" * 27,
         "rejected_id": ids.new_id(ids.REJECTED_EVENT, now()),
+        "task_id": ids.new_id(ids.TASK, now()),
         "rule_id": ids.new_id(ids.ALERT_RULE, now()),
     }
 
 
 @lent_to_the_module
-async def others(gateway: Gateway) -> dict[str, str]:
+async def others(shared: Gateway) -> dict[str, str]:
     """Give keys that count, none of them for the app of `places`."""
-    svix = gateway.svix()
+    svix = shared.svix()
     app = await svix.application.create(ApplicationIn(name="Other"))
-    pool, home, away = gateway.pool, gateway.environment_id, await make_environment(gateway.pool)
+    pool, home, away = shared.pool, shared.environment_id, await make_environment(shared.pool)
     return {
         "another app's": await make_key(pool, home, kind=KeyKind.APP, app_id=app.id),
         "another app's portal's": await make_key(pool, home, kind=KeyKind.PORTAL, app_id=app.id),
@@ -86,35 +61,35 @@ async def others(gateway: Gateway) -> dict[str, str]:
 
 
 async def status(
-    gateway: Gateway, operation: Operation, places: dict[str, str], key: str
+    shared: Gateway, operation: Operation, places: dict[str, str], key: str
 ) -> tuple[int, str]:
     path = operation.path.format_map(places)
-    async with gateway.http(key) as http:
+    async with shared.http(key) as http:
         answered = await http.request(operation.method, path, json={})
     return answered.status_code, answered.json()["code"]
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=name)
 async def test_nothing_is_done_without_a_key(
-    gateway: Gateway, places: dict[str, str], operation: Operation
+    shared: Gateway, places: dict[str, str], operation: Operation
 ) -> None:
-    assert await status(gateway, operation, places, "none") == (401, "authentication_failed")
+    assert await status(shared, operation, places, "none") == (401, "authentication_failed")
 
 
 @pytest.mark.parametrize("operation", of(Access.OPERATOR) + of(Access.INSTALLATION), ids=name)
 async def test_a_key_of_an_app_does_no_operators_work(
-    gateway: Gateway, places: dict[str, str], others: dict[str, str], operation: Operation
+    shared: Gateway, places: dict[str, str], others: dict[str, str], operation: Operation
 ) -> None:
     for holder in ("another app's", "another app's portal's"):
-        got = await status(gateway, operation, places, others[holder])
+        got = await status(shared, operation, places, others[holder])
         assert got == (403, "insufficient access"), holder
 
 
 @pytest.mark.parametrize("operation", of(Access.INSTALLATION), ids=name)
 async def test_a_key_of_one_environment_does_not_manage_the_installation(
-    gateway: Gateway, places: dict[str, str], others: dict[str, str], operation: Operation
+    shared: Gateway, places: dict[str, str], others: dict[str, str], operation: Operation
 ) -> None:
-    got = await status(gateway, operation, places, others["another environment's"])
+    got = await status(shared, operation, places, others["another environment's"])
 
     assert got == (403, "insufficient access")
 
@@ -123,8 +98,8 @@ async def test_a_key_of_one_environment_does_not_manage_the_installation(
     "operation", [o for o in of(Access.TENANT) if "{app_id}" in o.path], ids=name
 )
 async def test_an_app_is_not_there_for_the_key_of_another(
-    gateway: Gateway, places: dict[str, str], others: dict[str, str], operation: Operation
+    shared: Gateway, places: dict[str, str], others: dict[str, str], operation: Operation
 ) -> None:
     for holder, key in others.items():
-        got = await status(gateway, operation, places, key)
+        got = await status(shared, operation, places, key)
         assert got == (404, "not_found"), holder

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,27 +19,15 @@ from svix.api import (
 )
 from svix.exceptions import HttpError, HTTPValidationError
 
-from deploy.settings import Settings
-from deploy.streams import ensure_stream, events_stream
 from schema import event, ids
-from schema.api_key import ALL_SCOPES, KeyKind
+from schema.api_key import KeyKind
 from schema.event import read_event
 from schema.store.link import Pool
-from schema.store.pool import open_pool
 from tests import rows
-from tests.gateway_server import CONFIG, Gateway, make_environment, make_key, serve
-from tests.services import SHARDS, Services, connected
+from tests.gateway_server import CONFIG, PAYLOADS, Gateway, make_key, serve
 
 WITH_CONTENT = MessageCreateOptions(with_content=True)
 READ_CONTENT = MessageGetOptions(with_content=True)
-PAYLOADS = [
-    b'{"a":1}',
-    b'{ "b" : [1,  2.50, -0.0, 1e300], "a":\t"\\u00e9 \xc3\xa9 \\/" }',
-    b'{"a":1,"a":2}',
-    b"{}",
-    b'{"n":12345678901234567890123456789012345678901234567890,"f":1.0000000000000000000001}',
-    b'{"nested":{"payload":{"payload":"}"}}}',
-]
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -49,47 +36,10 @@ lent_to_a_test = pytest_asyncio.fixture(loop_scope="module")
 
 
 @lent_to_the_module
-async def pool(services: Services) -> AsyncIterator[Pool]:
-    async with services.database() as url:
-        opened = await open_pool(url, size=10)
-        yield opened
-        await opened.close()
-
-
-@lent_to_the_module
-async def bus(services: Services) -> AsyncIterator[Client]:
-    async with connected(services.nats_url) as client:
-        config = events_stream(Settings(stream_max_bytes=2**28), shards=SHARDS)
-        await ensure_stream(client.jetstream(), config)
-        yield client
-        await client.jetstream().delete_stream(event.STREAM)
-
-
-@lent_to_the_module
-async def shared(pool: Pool, bus: Client) -> AsyncIterator[Gateway]:
-    async with serve(pool, bus) as running:
-        yield running
-
-
-@lent_to_the_module
 async def other(pool: Pool, bus: Client) -> AsyncIterator[Gateway]:
     """Lend another gateway on the same Postgres and NATS."""
     async with serve(pool, bus) as running:
         yield running
-
-
-@lent_to_a_test
-async def gateway(shared: Gateway) -> AsyncIterator[Gateway]:
-    """Lend an environment of the test's own, and a key that may do everything."""
-    environment_id = await make_environment(shared.pool)
-    key = await make_key(shared.pool, environment_id, scopes=(ALL_SCOPES,))
-    async with AsyncExitStack() as clients:
-        yield replace(shared, environment_id=environment_id, key=key, clients=clients)
-
-
-@lent_to_a_test
-async def svix(gateway: Gateway) -> SvixAsync:
-    return gateway.svix()
 
 
 @lent_to_a_test

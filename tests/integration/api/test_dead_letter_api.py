@@ -2,132 +2,33 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import httpx
 import pytest
-import pytest_asyncio
-from nats.aio.client import Client
-from svix.api import ApplicationIn, EndpointIn, EndpointPatch, SvixAsync
+from svix.api import ApplicationIn, EndpointPatch, SvixAsync
 
 from schema import ids
-from schema.api_key import ALL_SCOPES, KeyKind
-from schema.delivery import State
-from schema.store.link import Link, Pool
-from schema.store.pool import open_pool
+from schema.api_key import KeyKind
 from tests import rows
-from tests.gateway_server import Gateway, make_environment, make_key, serve
-from tests.services import SHARDS, Services, connected
+from tests.gateway_server import Gateway, make_key
+from tests.services import SHARDS
+from tests.tenants import Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
-lent_to_a_test = pytest_asyncio.fixture(loop_scope="module")
 
 SECOND = timedelta(seconds=1)
 LETTERS = "/api/v1/app/one/dead-letter"
 REJECTED = "/api/v1/rejected-event"
 
 
-@lent_to_the_module
-async def pool(services: Services) -> AsyncIterator[Pool]:
-    async with services.database() as url:
-        opened = await open_pool(url, size=10)
-        yield opened
-        await opened.close()
-
-
-@lent_to_the_module
-async def bus(services: Services) -> AsyncIterator[Client]:
-    async with connected(services.nats_url) as client:
-        yield client
-
-
-@lent_to_the_module
-async def shared(pool: Pool, bus: Client) -> AsyncIterator[Gateway]:
-    async with serve(pool, bus) as running:
-        yield running
-
-
-@lent_to_a_test
-async def gateway(shared: Gateway) -> AsyncIterator[Gateway]:
-    """Lend an environment of the test's own, and a key that may do everything."""
-    environment_id = await make_environment(shared.pool)
-    key = await make_key(shared.pool, environment_id, scopes=(ALL_SCOPES,))
-    async with AsyncExitStack() as clients:
-        yield replace(shared, environment_id=environment_id, key=key, clients=clients)
-
-
-@lent_to_a_test
-async def svix(gateway: Gateway) -> SvixAsync:
-    return gateway.svix()
-
-
-@lent_to_a_test
-async def http(gateway: Gateway) -> httpx.AsyncClient:
-    return gateway.http()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
-    """An app with two endpoints, and a connection to put rows with."""
-
-    app_id: str
-    endpoint_id: str
-    other_id: str
-    link: Link
-
-    async def parked(self, at: datetime | None = None, **other: object) -> str:
-        """Store a message that was given up for the endpoint; give its letter."""
-        endpoint_id = str(other.pop("endpoint_id", self.endpoint_id))
-        message_id = await rows.message(self.link, self.app_id, at)
-        await rows.delivery(
-            self.link, self.app_id, message_id, endpoint_id, State.DEAD,
-            attempts=10, failures=10, reason="exhausted",
-        )  # fmt: skip
-        return await rows.letter(self.link, self.app_id, message_id, endpoint_id, at, **other)
-
-    async def letter(self, ident: str) -> dict[str, object]:
-        """Give the row of a letter."""
-        row = await self.link.fetchrow("SELECT * FROM dead_letter WHERE id = $1", ident)
-        assert row is not None
-        return dict(row)
-
-    async def delivery(self, letter_id: str) -> dict[str, object]:
-        """Give the row of the delivery that a letter is of."""
-        row = await self.link.fetchrow(
-            "SELECT d.* FROM delivery AS d JOIN dead_letter AS l USING (app_id, message_id, "
-            "endpoint_id) WHERE l.id = $1",
-            letter_id,
-        )
-        assert row is not None
-        return dict(row)
-
-    async def audited(self, action: str) -> list[dict[str, object]]:
-        """Give what the audit trail says of an action on this app's letters."""
-        found = await self.link.fetch(
-            "SELECT a.* FROM audit AS a JOIN dead_letter AS l ON l.id = a.object "
-            "WHERE a.action = $1 AND l.app_id = $2 ORDER BY a.id",
-            action, self.app_id,
-        )  # fmt: skip
-        return [dict(row) for row in found]
-
-
-@lent_to_a_test
-async def tenant(svix: SvixAsync, pool: Pool) -> AsyncIterator[Tenant]:
-    app = await svix.application.create(ApplicationIn(name="One", uid="one"))
-    url = "https://hooks.example.com/in"
-    made = [
-        await svix.endpoint.create(app.id, EndpointIn(url=url, uid=uid)) for uid in ("e1", "e2")
-    ]
-    async with pool.acquire() as link:
-        yield Tenant(app_id=app.id, endpoint_id=made[0].id, other_id=made[1].id, link=link)
-
-
 def refused(answer: httpx.Response, status: int, code: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def delivery_of(tenant: Tenant, letter_id: str) -> dict[str, object]:
+    letter = await tenant.letter(letter_id)
+    return await tenant.delivery(str(letter["message_id"]), str(letter["endpoint_id"]))
 
 
 class TestReading:
@@ -251,7 +152,7 @@ class TestRedelivering:
 
         answer = await http.post(f"{LETTERS}/{ident}/redeliver")
 
-        row = await tenant.delivery(ident)
+        row = await delivery_of(tenant, ident)
         assert (answer.status_code, answer.json()["state"]) == (202, "redelivering")
         assert (row["state"], row["attempts"], row["failures"]) == ("pending", 10, 0)
         assert (row["run"], row["manual"], row["reason"]) == (1, True, None)
@@ -272,7 +173,7 @@ class TestRedelivering:
         )
 
         assert {answer.status_code for answer in answers} == {202}
-        assert (await tenant.delivery(ident))["run"] == 1
+        assert (await delivery_of(tenant, ident))["run"] == 1
         assert len(await tenant.audited("dead_letter.redeliver")) == 1
 
     async def test_a_letter_outlives_its_message(
@@ -284,7 +185,7 @@ class TestRedelivering:
 
         answer = await http.post(f"{LETTERS}/{ident}/redeliver")
 
-        row = await tenant.delivery(ident)
+        row = await delivery_of(tenant, ident)
         payload = await tenant.link.fetchval(
             "SELECT payload FROM message WHERE app_id = $1 AND id = $2",
             tenant.app_id, row["message_id"],
@@ -308,7 +209,7 @@ class TestRedelivering:
         ):
             refused(await http.post(f"{LETTERS}/{ident}/redeliver"), 400, code)
             assert (await tenant.letter(ident))["state"] == "parked"
-            assert (await tenant.delivery(ident))["state"] == "dead"
+            assert (await delivery_of(tenant, ident))["state"] == "dead"
 
 
 class TestDiscarding:

@@ -3,17 +3,14 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from svix.api import (
     ApplicationIn,
-    EndpointIn,
     EndpointPatch,
     MessageAttemptGetOptions,
     MessageAttemptListAttemptedDestinationsOptions,
@@ -28,20 +25,14 @@ from svix.api import (
 from svix.exceptions import HttpError, HTTPValidationError
 from svix.models import MessageStatus, MessageStatusText, StatusCodeClass
 
-from deploy.settings import Settings
-from deploy.streams import ensure_stream, events_stream
 from schema import event, ids
-from schema.api_key import ALL_SCOPES
 from schema.delivery import State
-from schema.store.link import Link, Pool
-from schema.store.pool import open_pool
 from tests import rows
-from tests.gateway_server import Gateway, make_environment, make_key, serve
-from tests.services import SHARDS, Services, connected
+from tests.gateway_server import Gateway
+from tests.services import SHARDS
+from tests.tenants import Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
-lent_to_a_test = pytest_asyncio.fixture(loop_scope="module")
 
 URL = "https://hooks.example.com/in"
 SECOND = timedelta(seconds=1)
@@ -49,84 +40,6 @@ ByEndpoint = MessageAttemptListByEndpointOptions
 ByMessage = MessageAttemptListByMsgOptions
 Attempted = MessageAttemptListAttemptedMessagesOptions
 Destinations = MessageAttemptListAttemptedDestinationsOptions
-
-
-@lent_to_the_module
-async def pool(services: Services) -> AsyncIterator[Pool]:
-    async with services.database() as url:
-        opened = await open_pool(url, size=10)
-        yield opened
-        await opened.close()
-
-
-@lent_to_the_module
-async def bus(services: Services) -> AsyncIterator[Client]:
-    async with connected(services.nats_url) as client:
-        config = events_stream(Settings(stream_max_bytes=2**28), shards=SHARDS)
-        await ensure_stream(client.jetstream(), config)
-        yield client
-        await client.jetstream().delete_stream(event.STREAM)
-
-
-@lent_to_the_module
-async def shared(pool: Pool, bus: Client) -> AsyncIterator[Gateway]:
-    async with serve(pool, bus) as running:
-        yield running
-
-
-@lent_to_a_test
-async def gateway(shared: Gateway) -> AsyncIterator[Gateway]:
-    """Lend an environment of the test's own, and a key that may do everything."""
-    environment_id = await make_environment(shared.pool)
-    key = await make_key(shared.pool, environment_id, scopes=(ALL_SCOPES,))
-    async with AsyncExitStack() as clients:
-        yield replace(shared, environment_id=environment_id, key=key, clients=clients)
-
-
-@lent_to_a_test
-async def svix(gateway: Gateway) -> SvixAsync:
-    return gateway.svix()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
-    """An app with two endpoints, and a connection to put rows with."""
-
-    app_id: str
-    endpoint_id: str
-    other_id: str
-    link: Link
-
-    async def owed(self, state: State, *, at: datetime | None = None, **other: object) -> str:
-        """Store a message with a delivery to the endpoint; give the message."""
-        message_id = await rows.message(self.link, self.app_id, at)
-        await rows.delivery(self.link, self.app_id, message_id, self.endpoint_id, state, **other)
-        return message_id
-
-    async def tried(self, message_id: str, status: int | None = 200, **other: object) -> str:
-        """Store an attempt of a message at the endpoint."""
-        return await rows.attempt(
-            self.link, self.app_id, message_id, self.endpoint_id, status, **other
-        )
-
-    async def delivery(self, message_id: str) -> dict[str, object]:
-        """Give the row of the delivery to the endpoint."""
-        row = await self.link.fetchrow(
-            "SELECT * FROM delivery WHERE app_id = $1 AND message_id = $2 AND endpoint_id = $3",
-            self.app_id, message_id, self.endpoint_id,
-        )  # fmt: skip
-        assert row is not None
-        return dict(row)
-
-
-@lent_to_a_test
-async def tenant(svix: SvixAsync, pool: Pool) -> AsyncIterator[Tenant]:
-    app = await svix.application.create(ApplicationIn(name="One", uid="one"))
-    made = [
-        await svix.endpoint.create(app.id, EndpointIn(url=URL, uid=uid)) for uid in ("e1", "e2")
-    ]
-    async with pool.acquire() as link:
-        yield Tenant(app_id=app.id, endpoint_id=made[0].id, other_id=made[1].id, link=link)
 
 
 @asynccontextmanager

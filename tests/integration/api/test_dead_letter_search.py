@@ -3,29 +3,24 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import orjson
 import pytest
-import pytest_asyncio
 
 from schema import ids
 from schema.api_key import KeyKind
 from schema.dead_letter import ErrorClass, LetterState, class_of
 from schema.delivery import Fault, Reason
 from schema.store import dead_letter_search as search
-from schema.store.pool import open_pool
 from tests import rows
-from tests.gateway_server import Gateway, make_key, serve
-from tests.letters import Desk, Tenant, at_desk
-from tests.services import Services, connected
+from tests.gateway_server import Gateway, make_key
+from tests.tenants import Desk, Tenant, another_desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
-lent_to_a_test = pytest_asyncio.fixture(loop_scope="module")
 
 SECOND = timedelta(seconds=1)
 AT = rows.now() - timedelta(hours=1)
@@ -64,31 +59,6 @@ QUERIES: list[tuple[dict[str, str], Callable[[Row], bool]]] = [
         lambda r: r["endpoint"] == "e2" and r["attempts"] <= 2 and r["response"] is not None,
     ),
 ]  # fmt: skip
-
-
-@lent_to_the_module
-async def shared(services: Services) -> AsyncIterator[Gateway]:
-    async with services.database() as url, connected(services.nats_url) as bus:
-        pool = await open_pool(url, size=10)
-        async with serve(pool, bus) as running:
-            yield running
-        await pool.close()
-
-
-@lent_to_a_test
-async def desk(shared: Gateway) -> AsyncIterator[Desk]:
-    async with at_desk(shared) as lent:
-        yield lent
-
-
-@lent_to_a_test
-async def tenant(desk: Desk) -> Tenant:
-    return await desk.tenant()
-
-
-@lent_to_a_test
-async def http(desk: Desk) -> httpx.AsyncClient:
-    return desk.http
 
 
 def refused(answer: httpx.Response, status: int, code: str) -> None:
@@ -206,7 +176,7 @@ class TestSelecting:
         one, two, three = [await desk.tenant(uid) for uid in ("one", "two", "three")]
         letters = [await one.parked(AT + n * SECOND) for n in range(2)]
         letters += [await two.parked(AT + 2 * SECOND), await three.parked(AT + 3 * SECOND)]
-        async with at_desk(shared) as elsewhere:
+        async with another_desk(shared) as elsewhere:
             await (await elsewhere.tenant()).parked()
 
         assert await walk(http, ALL, {}) == letters[::-1]

@@ -2,28 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-import pytest_asyncio
 
 from schema import ids
 from schema.api_key import KeyKind
 from schema.migrate import MIGRATIONS, migrate
 from schema.store import dead_letter
-from schema.store.pool import open_pool
 from tests import rows
-from tests.gateway_server import Gateway, make_key, serve
-from tests.letters import Desk, Tenant, at_desk
-from tests.services import Services, connected
+from tests.gateway_server import Gateway, make_key
+from tests.services import Services
+from tests.tenants import Desk, Tenant, another_desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
-lent_to_a_test = pytest_asyncio.fixture(loop_scope="module")
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -36,31 +31,6 @@ COUNTED = """
     FROM dead_letter WHERE environment_id = $1 GROUP BY 1, 2"""
 KEPT = """
     SELECT app_id, id, parked, redelivering FROM dead_letter_group WHERE environment_id = $1"""
-
-
-@lent_to_the_module
-async def shared(services: Services) -> AsyncIterator[Gateway]:
-    async with services.database() as url, connected(services.nats_url) as bus:
-        pool = await open_pool(url, size=12)
-        async with serve(pool, bus) as running:
-            yield running
-        await pool.close()
-
-
-@lent_to_a_test
-async def desk(shared: Gateway) -> AsyncIterator[Desk]:
-    async with at_desk(shared) as lent:
-        yield lent
-
-
-@lent_to_a_test
-async def tenant(desk: Desk) -> Tenant:
-    return await desk.tenant()
-
-
-@lent_to_a_test
-async def http(desk: Desk) -> httpx.AsyncClient:
-    return desk.http
 
 
 async def groups(http: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]:
@@ -457,7 +427,7 @@ class TestListing:
     ) -> None:
         for uid in ("one", "two"):
             await (await desk.tenant(uid)).parked()
-        async with at_desk(shared) as elsewhere:
+        async with another_desk(shared) as elsewhere:
             await (await elsewhere.tenant()).parked()
 
         listed = (await http.get(ALL)).json()["data"]
