@@ -36,6 +36,7 @@ from schema.task import (
 
 LEASE_S: Final = 10.0
 PASS_S: Final = 0.1  # while something is under way that ends soon
+QUICK_S: Final = 0.025  # while an endpoint has room for more than a step
 SLOW_S: Final = 2.0  # while only retries are
 AT_ONCE: Final = 64  # endpoints
 PAGE: Final = 128  # letters of a step
@@ -65,6 +66,7 @@ class Run:
         self._retrying_behind = 0
         self._slow_at = 0.0
         self._busy = False  # something was sent and is not attempted yet
+        self._roomy = False  # an endpoint had room for more than the last step sent
         self._moved = asyncio.Event()
 
     def nudge(self) -> None:
@@ -87,6 +89,7 @@ class Run:
 
     async def _wait(self, began: float) -> None:
         every_s = PASS_S if self._active or self._busy else SLOW_S
+        every_s = QUICK_S if self._roomy else every_s
         wait_s = max(began + every_s - self._loop.time(), 0.0)
         try:
             async with asyncio.timeout(wait_s):
@@ -115,7 +118,7 @@ class Run:
         """Note what became of what was sent."""
         now = self._loop.time()
         behind: int | None = 0
-        self._busy = False
+        self._busy = self._roomy = False
         while behind is not None:
             held, behind = await self._look(link, ItemState.SENT, behind, now)
             if held is None:
@@ -136,7 +139,7 @@ class Run:
             if held is None:
                 return None, None
             results, last = await store.watch(
-                link, self._task.id, state, behind=behind, most=LOOKED_AT, at=self._given.clock()
+                link, self._task, state, behind=behind, most=LOOKED_AT, at=self._given.clock()
             )
         for result in results:
             if state is ItemState.SENT and result.part in self._windows:
@@ -147,6 +150,7 @@ class Run:
     async def _begin(self, link: Link) -> None:
         """Find the endpoints that the task is about, and how much there is to do."""
         total, exact = await self._total(link)
+        await store.analyse_letters(link, total or 0)
         async with link.transaction():
             if await store.fence(link, self._lease, LEASE_S) is None:
                 return
@@ -227,9 +231,11 @@ class Run:
             if lane.blocked is None and self._sending.sends:
                 window = self._windows[part.number].size(now, rate=lane.rate)
                 room = room_of(part, self._plan, waiting=waiting, window=window)
-                room = min(room, self._rate.room(now), PAGE)
+                room = min(room, self._rate.room(now))
             if room <= 0:
                 return
+            self._roomy = self._roomy or room > PAGE
+            room = min(room, PAGE)
             sent = await self._sending.step(link, part, lane, room=room, number=held.items + 1)
         self._rate.sent(sent)
         if sent:

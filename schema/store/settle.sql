@@ -108,11 +108,12 @@ ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
     parked_at = excluded.parked_at, updated_at = excluded.updated_at;
 
 -- name: redelivered :exec
--- The letters of ($1 app, $2 message, $3 endpoint) have arrived at $4 after all.
+-- The letters of ($1 app, $2 message, $3 endpoint) have arrived at $4 after all. Served by
+-- dead_letter_app_id_message_id_endpoint_id_key: the state is written so that no other index fits.
 UPDATE dead_letter AS l SET state = 'redelivered', updated_at = $4
 FROM unnest($1::text[], $2::text[], $3::text[]) AS p(app_id, message_id, endpoint_id)
 WHERE l.app_id = p.app_id AND l.message_id = p.message_id AND l.endpoint_id = p.endpoint_id
-  AND l.state = 'redelivering';
+  AND l.state || '' = 'redelivering';
 
 -- name: disable :many
 -- The receivers ($1 app, $2 endpoint) asked for no more, at $4; $3 says in which words. Gives those

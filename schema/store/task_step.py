@@ -15,6 +15,7 @@ from schema.store.link import Link
 from schema.task import ItemState, Part, PartState, Task, TaskState
 
 _SQL = statements.load("task_step")
+_FEW_LETTERS: Final = 500  # any plan is good for them
 _EPOCH: Final = frozenset({"epoch"})
 _ENDED: Final = frozenset({ItemState.DELIVERED, ItemState.FAILED})
 
@@ -128,6 +129,18 @@ async def lanes_of_ids(
     return [(row["app_id"], row["endpoint_id"]) for row in rows]
 
 
+async def analyse_letters(link: Link, number: int) -> bool:
+    """Have statements on letters planned anew if there are many more than Postgres knows of.
+
+    Planned for a few letters, they would go through all of an app. Tells whether it was done.
+    """
+    known: int = await link.fetchval(_SQL["letters_known"])
+    young = number > max(known, _FEW_LETTERS) * 2
+    if young:
+        await link.execute(_SQL["analyse_letters"])
+    return young
+
+
 async def add_parts(
     link: Link, task_id: str, lanes: Sequence[tuple[str | None, str | None]]
 ) -> None:
@@ -236,9 +249,10 @@ async def add_items(
 
 
 async def watch(
-    link: Link, task_id: str, state: ItemState, *, behind: int, most: int, at: datetime
+    link: Link, task: Task, state: ItemState, *, behind: int, most: int, at: datetime
 ) -> tuple[list[Result], int | None]:
     """Look what became of open items; give the changes, and the last number that was looked at."""
+    task_id = task.id
     *rows, last = await link.fetch(_SQL["watch"], task_id, state, behind, most, at)
     changed = [
         Result(
@@ -253,7 +267,8 @@ async def watch(
     ]
     if changed:
         await _count(link, task_id, state, changed, at)
-        await _note_letters(link, changed, at)
+        if task.plan.to_endpoint_id is not None:  # else settling does it
+            await _note_letters(link, changed, at)
     return changed, last["number"]
 
 

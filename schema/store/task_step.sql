@@ -57,6 +57,14 @@ WHERE environment_id = $1 AND id = ANY ($2::text[])
   AND ($3::text IS NULL OR app_id = $3)
 ORDER BY app_id, endpoint_id;
 
+-- name: letters_known :one
+-- For how many letters plans are made by now; -1: they were never analysed. Served by
+-- pg_class_oid_index.
+SELECT reltuples::bigint FROM pg_class WHERE oid = 'dead_letter'::regclass;
+
+-- name: analyse_letters :exec
+ANALYZE dead_letter;
+
 -- name: add_parts :exec
 -- Give task $1 a part for each of ($2 app, $3 endpoint). Served by task_part_pkey.
 INSERT INTO task_part (task_id, number, app_id, endpoint_id)
@@ -157,10 +165,15 @@ WHERE id = $1;
 -- $5. Gives those that stand elsewhere now, and as the last the number up to which was looked.
 -- Served by task_item_open_idx and delivery_pkey.
 WITH open AS MATERIALIZED (
-    SELECT number, part, app_id, message_id, endpoint_id, letter_id, run, at FROM task_item
-    WHERE task_id = $1 AND state = $2 AND number > $3 ORDER BY number LIMIT $4),
+    -- Asked for so that no other index fits, whatever the planner thinks of a young table: in the
+    -- order of states, and of those that the index holds.
+    SELECT task_id, number, part, app_id, message_id, endpoint_id, letter_id, run, at FROM (
+        SELECT * FROM task_item
+        WHERE task_id = $1 AND state IN ('sent', 'retrying') AND (state, number) > ($2, $3)
+        ORDER BY state, number LIMIT $4) AS i
+    WHERE state = $2),
 seen AS MATERIALIZED (
-    SELECT o.number, o.part, o.app_id, o.letter_id,
+    SELECT o.task_id, o.number,
            CASE WHEN d.state IS NULL THEN 'failed'
                 -- What had been delivered before stays so. Clocks of machines may differ a little.
                 WHEN d.state = 'delivered' AND d.delivered_at >= o.at - interval '10 seconds'
@@ -182,7 +195,8 @@ noted AS (
     UPDATE task_item AS i
     SET state = s.state, detail = CASE WHEN s.state = 'failed' THEN s.detail ELSE '' END, at = $5
     FROM seen AS s
-    WHERE i.task_id = $1 AND i.number = s.number AND s.state <> $2
+    -- By the whole key: with $1 the planner may go through all items of the task instead.
+    WHERE i.task_id = s.task_id AND i.number = s.number AND s.state <> $2
     RETURNING i.number, i.part, i.app_id, i.endpoint_id, i.letter_id, i.state)
 SELECT number, part, app_id, endpoint_id, letter_id, state FROM noted
 UNION ALL
@@ -194,7 +208,7 @@ SELECT max(number), NULL, NULL, NULL, NULL, NULL FROM open;
 UPDATE dead_letter AS l SET state = w.state, updated_at = $5
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(app_id, id, endpoint_id, state)
 WHERE l.app_id = w.app_id AND l.id = w.id AND l.endpoint_id <> w.endpoint_id
-  AND l.state = 'redelivering';
+  AND l.state || '' = 'redelivering';  -- so that no other index fits
 
 -- name: count_results :exec
 -- Of task $1, at $2, $3 items that were under way ended; $4, $5, $6 more are delivered, retried and
@@ -207,8 +221,10 @@ WHERE id = $1;
 -- Of the parts $2 of task $1, $3 first attempts more are over, of which $4 failed.
 -- Served by task_part_pkey.
 UPDATE task_part AS p SET tried = p.tried + w.tried, missed = p.missed + w.missed
-FROM unnest($2::int[], $3::int[], $4::int[]) AS w(number, tried, missed)
-WHERE p.task_id = $1 AND p.number = w.number;
+FROM (SELECT $1::text AS task_id, number, tried, missed
+      FROM unnest($2::int[], $3::int[], $4::int[]) AS u(number, tried, missed)
+      OFFSET 0) AS w  -- kept apart, so that parts are looked up by their whole key
+WHERE p.task_id = w.task_id AND p.number = w.number;
 
 -- name: waiting :many
 -- How many items of task $1 were sent and not attempted yet, by part. Served by task_item_open_idx.

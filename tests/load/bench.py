@@ -27,6 +27,7 @@ from tests.load.rows import (
     deliver,
     https,
     latency,
+    letters,
     neighbour,
     pages,
     publish,
@@ -62,6 +63,7 @@ ROWS: Final = {
     "r": Row("the pace of a limited endpoint", punctual.pace),
     "h": Row("a backlog owed to a dead endpoint", backlog.measure),
     "i": Row("pages of the log; the baseline is the health check", pages.measure),
+    "k": Row("dead letters: pages, and what redelivers them", letters.measure),
     "j": Row("one and two dispatchers; the baseline of two is one", deliver.two_dispatchers),
 }
 

@@ -44,6 +44,14 @@ async def drained(site: Site, app_ids: Sequence[str], events: int, fan_out: int 
     return await _delivered(site, _cpu_s(site), events * fan_out, per_second)
 
 
+async def redelivered(site: Site, app_id: str, letters: int) -> Delivered:
+    """Have an app's dead letters redelivered by a task: from the first to the last request."""
+    await site.receiver.ask("reset")
+    before_s = _cpu_s(site)
+    await site.here.redeliver(app_id)
+    return await _delivered(site, before_s, letters, per_second)
+
+
 def figures(
     name: str,
     delivered: Delivered,

@@ -147,9 +147,14 @@ class Installation:
         """Say which shard an app belongs to."""
         return shard_of(app_id, self.settings.shards)
 
-    async def _post(self, path: str, fields: object) -> Any:
+    async def redeliver(self, app_id: str) -> str:
+        """Have all dead letters of an app redelivered; gives the task's id."""
+        path = f"/api/v1/app/{app_id}/dead-letter/redeliver"
+        return str((await self._post(path, {}, status=202))["id"])
+
+    async def _post(self, path: str, fields: object, *, status: int = 201) -> Any:
         response = await self.client.post(path, json=fields)
-        if response.status_code != 201:
+        if response.status_code != status:
             raise LoadFault(f"POST {path}: {response.status_code} {response.text}")
         return response.json()
 

@@ -20,7 +20,8 @@ class Scale:
     latency_s: float
     neighbour_s: float  # of a victim beside each neighbour
     flood: int
-    letters: int
+    letters: int  # that are redelivered
+    dead: int  # letters that pages are made of
     waiting: int
     punctual_s: float
     rate_s: float
@@ -47,6 +48,7 @@ SCALES: Final = {
             neighbour_s=3,
             flood=5_000,
             letters=5_000,
+            dead=5_000,
             waiting=500,
             punctual_s=2,
             rate_s=3,
@@ -69,6 +71,7 @@ SCALES: Final = {
             neighbour_s=8,
             flood=20_000,
             letters=10_000,
+            dead=100_000,
             waiting=4_000,
             punctual_s=8,
             rate_s=8,
@@ -91,6 +94,7 @@ SCALES: Final = {
             neighbour_s=30,
             flood=100_000,
             letters=50_000,
+            dead=100_000,
             waiting=20_000,
             punctual_s=30,
             rate_s=30,

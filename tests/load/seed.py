@@ -55,52 +55,46 @@ async def owed(link: "Link[asyncpg.Record]", target: Target, number: int) -> Non
     await _tidy(link, "message", "delivery")
 
 
-async def letters(link: "Link[asyncpg.Record]", target: Target, number: int) -> None:
-    """Make so many dead letters, with messages and deliveries."""
-    await _messages(link, target, number)
-    await _deliveries(link, target, number, "'dead', NULL, 'exhausted'")
+async def letters(
+    link: "Link[asyncpg.Record]", target: Target, number: int, *, first: int = 0, kinds: int = 1
+) -> None:
+    """Make so many dead letters, with messages and deliveries.
+
+    Args:
+        link: Where to.
+        target: Whose letters.
+        number: How many.
+        first: What they are counted from; those of an app have to differ.
+        kinds: How many kinds of failures there are among them, in turn: a group each.
+    """
+    await _messages(link, target, number, first)
+    await _deliveries(link, target, number, "'dead', NULL, 'exhausted'", first)
     prefix, message_prefix = _prefix(ids.DEAD_LETTER), _prefix(ids.MESSAGE)
     await link.execute(
         f"""INSERT INTO dead_letter
-                (app_id, id, message_id, endpoint_id, reason, event_type, payload, content_type,
-                 url, status, fingerprint, attempts, message_at, first_attempt_at, last_attempt_at,
-                 parked_at, updated_at)
-            SELECT $1, '{prefix}' || lpad(n::text, {_TAIL}, '0'),
+                (environment_id, app_id, id, message_id, endpoint_id, reason, event_type, payload,
+                 content_type, url, status, detail, response, fingerprint, attempts, message_at,
+                 first_attempt_at, last_attempt_at, parked_at, updated_at)
+            SELECT a.environment_id, $1, '{prefix}' || lpad(n::text, {_TAIL}, '0'),
                    '{message_prefix}' || lpad(n::text, {_TAIL}, '0'), $2, 'exhausted',
-                   '{EVENT_TYPE}', {sql_body("n")}, 'application/json', $3, 500,
-                   '0123456789abcdef', 10, now(), now(), now(), now(), now()
-            FROM generate_series(0, $4 - 1) AS n""",
+                   '{EVENT_TYPE}', {sql_body("n")}, 'application/json', $3, 500 + n % $6, '',
+                   convert_to('{{"error": "no order ' || n || '"}}', 'UTF8'),
+                   lpad((n % $6)::text, 16, '0'), 10, now(), now(), now(), now(), now()
+            FROM generate_series($5::int, $5 + $4 - 1) AS n, app AS a WHERE a.id = $1""",
         target.app_id,
         target.endpoint_id,
         target.url,
         number,
+        first,
+        kinds,
         timeout=_STATEMENT_S,
     )
     await _tidy(link, "message", "delivery", "dead_letter")
 
 
-async def redeliver(link: "Link[asyncpg.Record]", target: Target, begin: int, end: int) -> None:
-    """Owe the letters from `begin` up to `end` again, as the gateway does for one."""
-    prefix, last = _prefix(ids.MESSAGE), f"{{:0{_TAIL}}}"
-    low, high = prefix + last.format(begin), prefix + last.format(end)
-    where = (target.app_id, target.endpoint_id, low, high)
-    async with link.transaction():
-        await link.execute(
-            """UPDATE dead_letter SET state = 'redelivering', updated_at = now()
-               WHERE app_id = $1 AND endpoint_id = $2 AND message_id >= $3 AND message_id < $4""",
-            *where,
-        )
-        await link.execute(
-            """UPDATE delivery SET state = 'pending', failures = 0, run = run + 1, manual = true,
-                      due_at = now(), reason = NULL
-               WHERE app_id = $1 AND endpoint_id = $2 AND message_id >= $3 AND message_id < $4""",
-            *where,
-        )
-        await link.execute(
-            """INSERT INTO wake (shard, app_id, endpoint_id) VALUES ($1, $2, $3)
-               ON CONFLICT (shard, app_id, endpoint_id) DO UPDATE SET at = now()""",
-            *(target.shard, target.app_id, target.endpoint_id),
-        )
+def letter_id(number: int) -> str:
+    """Give the id of a letter that `letters` made."""
+    return f"{_prefix(ids.DEAD_LETTER)}{number:0{_TAIL}}"
 
 
 async def log(
@@ -187,30 +181,36 @@ async def _log_moment(
     )
 
 
-async def _messages(link: "Link[asyncpg.Record]", target: Target, number: int) -> None:
+async def _messages(
+    link: "Link[asyncpg.Record]", target: Target, number: int, first: int = 0
+) -> None:
     await link.execute(
         f"""INSERT INTO message (app_id, id, event_type, payload, content_type, created_at)
             SELECT $1, '{_prefix(ids.MESSAGE)}' || lpad(n::text, {_TAIL}, '0'), '{EVENT_TYPE}',
                    {sql_body("n")}, 'application/json', now()
-            FROM generate_series(0, $2 - 1) AS n""",
+            FROM generate_series($3::int, $3 + $2 - 1) AS n""",
         target.app_id,
         number,
+        first,
         timeout=_STATEMENT_S,
     )
 
 
-async def _deliveries(link: "Link[asyncpg.Record]", target: Target, number: int, how: str) -> None:
+async def _deliveries(
+    link: "Link[asyncpg.Record]", target: Target, number: int, how: str, first: int = 0
+) -> None:
     """Make deliveries; `how` is their state, due time and reason as SQL."""
     await link.execute(
         f"""INSERT INTO delivery
                 (app_id, message_id, endpoint_id, shard, state, due_at, reason, created_at)
             SELECT $1, '{_prefix(ids.MESSAGE)}' || lpad(n::text, {_TAIL}, '0'), $2, $3, {how},
                    now()
-            FROM generate_series(0, $4 - 1) AS n""",
+            FROM generate_series($5::int, $5 + $4 - 1) AS n""",
         target.app_id,
         target.endpoint_id,
         target.shard,
         number,
+        first,
         timeout=_STATEMENT_S,
     )
 

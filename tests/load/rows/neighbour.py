@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Final
 
-from schema.event import WAKE_ROOT
 from tests.load import seed
 from tests.load.payload import Kind
 from tests.load.seed import Target
@@ -18,7 +17,6 @@ from tests.load.site import SETTLE_S, Run, Site, latency_ms, opened, patience_s
 from tests.load.table import Figure, at_most
 from tests.load.waiting import LoadFault, reasons, until
 from tests.load.workers import Arrival, Receiver, Worker, generating, receiving
-from tests.services import connected
 
 _RATE: Final = 20.0
 _TIMES_QUIET: Final = 2.0
@@ -26,11 +24,9 @@ _SLACK_MS: Final = 10.0
 _HANGING_ENDPOINTS: Final = 20
 _HANGING_EVENTS: Final = 200
 _LEAD_S: Final = 0.2  # of the trouble, before the victim is looked at
-_LETTERS_AT_ONCE: Final = 1_000
 _LIMITED_PER_S: Final = 10
 _OWED: Final = """SELECT count(*) FROM delivery WHERE shard = $1 AND app_id = $2
                   AND state IN ('pending', 'retrying') AND place IS NULL"""
-_LOOK_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,17 +135,8 @@ async def _redelivery(street: _Street) -> _Trouble:
     async with site.here.link() as link:
         await seed.letters(link, target, number)
     await site.receiver.ask("reset")
-    return _Trouble(deed=_redeliver(site, target, number), deliveries=number)
-
-
-async def _redeliver(site: Site, target: Target, number: int) -> None:
-    """Owe letters again page by page, as far as they are sent, and ring the shard's owner."""
-    async with site.here.link() as link, connected(site.here.nats_url) as bus:
-        for begin in range(0, number, _LETTERS_AT_ONCE):
-            await seed.redeliver(link, target, begin, min(begin + _LETTERS_AT_ONCE, number))
-            await bus.publish(f"{WAKE_ROOT}.{target.shard}", b"")
-            while await link.fetchval(_OWED, target.shard, target.app_id) > _LETTERS_AT_ONCE // 2:
-                await asyncio.sleep(_LOOK_S)
+    await site.here.redeliver(target.app_id)
+    return _Trouble(deliveries=number)
 
 
 async def _limited(street: _Street) -> _Trouble:
