@@ -1,7 +1,7 @@
 """Gathers what callers hand in one by one, so that one round trip serves many.
 
-Batches form by themselves: whoever comes while one is under way waits for the next, or until enough
-wait for one beside it. Nothing waits for a clock, so that a lone item goes out at once.
+A few go out at once. Beyond, batches form by themselves: whoever comes while one is under way waits
+for the next, or until enough wait for one beside it. Nothing waits for a clock.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar
 
 from schema.errors import Overload
 
@@ -38,17 +38,28 @@ class Waiting(Generic[T, R]):
             self.future.set_exception(error)
 
 
-class Gatherer(Generic[T, R]):
-    """Runs `carry` over batches, a few at a time. An async context: it owns its tasks.
+class Carry(Protocol[T, R]):
+    """Does what is to be done with what was handed in."""
 
-    `carry` resolves or fails every member; those that it leaves open fail with its error. A caller
-    that is cancelled leaves its item in the batch.
+    async def __call__(self, batch: Sequence[Waiting[T, R]], /, *, few: bool) -> None:
+        """Resolve or fail every member; `few`: it went out at once, beside whatever is under way.
+
+        Those that are left open fail with the error that is raised.
+        """
+        ...
+
+
+class Gatherer(Generic[T, R]):
+    """Runs `carry` over batches. An async context: it owns its tasks.
+
+    A caller that is cancelled leaves its item in the batch.
     """
 
     def __init__(
         self,
-        carry: Callable[[Sequence[Waiting[T, R]]], Awaitable[None]],
+        carry: Carry[T, R],
         *,
+        few: Callable[[], int],
         lanes: int,
         least_beside: int,
         most: int,
@@ -60,7 +71,9 @@ class Gatherer(Generic[T, R]):
 
         Args:
             carry: What is done with a batch.
-            lanes: Batches under way at a time.
+            few: Sum of the counts, of what goes and of the few that are under way, up to which
+                they go out at once.
+            lanes: Batches under way at a time, apart from those of a few.
             least_beside: Sum of the counts that a batch needs to go while another is under way.
             most: Sum of the counts of a batch.
             most_size: Sum of the sizes of a batch; one larger item goes alone.
@@ -70,7 +83,9 @@ class Gatherer(Generic[T, R]):
         self._carry = carry
         self._lanes = lanes
         self._least_beside = least_beside
-        self._under_way = 0
+        self._few = few
+        self._batches = 0  # under way, apart from those of a few
+        self._few_under_way = 0  # sum of their counts
         self._most = most
         self._most_size = most_size
         self._most_waiting = most_waiting
@@ -136,21 +151,30 @@ class Gatherer(Generic[T, R]):
             # Let everybody in who is ready in this turn of the loop.
             await asyncio.sleep(0)
             self._work.clear()
-            while self._queue and self._may_go():
-                self._under_way += 1
-                self._group.create_task(self._carry_whole(self._take()))
+            while self._queue:
+                few = self._few_under_way + self._queued <= self._few()
+                if not few and not self._may_go():
+                    break
+                self._begin(self._take(), few=few)
             if self._closing and not self._queue:
                 return
 
     def _may_go(self) -> bool:
-        if not self._under_way:
+        """Tell whether a batch of all that waits may go."""
+        if not self._batches and not self._few_under_way:
             return True
         enough = self._closing or self._queued >= self._least_beside
-        return enough and self._under_way < self._lanes
+        return enough and self._batches < self._lanes
 
-    async def _carry_whole(self, batch: Sequence[Waiting[T, R]]) -> None:
+    def _begin(self, batch: Sequence[Waiting[T, R]], *, few: bool) -> None:
+        count = sum(waiting.count for waiting in batch) if few else 0
+        self._few_under_way += count
+        self._batches += not few
+        self._group.create_task(self._carry_whole(batch, few=few, count=count))
+
+    async def _carry_whole(self, batch: Sequence[Waiting[T, R]], *, few: bool, count: int) -> None:
         try:
-            await self._carry(batch)
+            await self._carry(batch, few=few)
         except asyncio.CancelledError:
             for waiting in batch:
                 waiting.future.cancel()
@@ -159,7 +183,8 @@ class Gatherer(Generic[T, R]):
             for waiting in batch:
                 waiting.fail(error)
         finally:
-            self._under_way -= 1
+            self._few_under_way -= count
+            self._batches -= not few
             self._work.set()
 
     def _take(self) -> list[Waiting[T, R]]:

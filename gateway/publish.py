@@ -1,9 +1,10 @@
-"""Publishes events to JetStream in group commits: many callers, one atomic batch, one fsync.
+"""Publishes events to JetStream: a few at once and singly, many in group commits.
 
-A batch goes by the server's protocol: `Nats-Batch-Id`, `Nats-Batch-Sequence`, on the last member
-`Nats-Batch-Commit: 1`; the first and the last are requests, the rest is only sent. The server
-stores all of it or nothing. Repeated `Nats-Msg-Id`s and other refusals of a whole batch are told
-apart by publishing its members singly, with the same ids.
+A group is an atomic batch: many callers, one write, one fsync. It goes by the server's protocol:
+`Nats-Batch-Id`, `Nats-Batch-Sequence`, on the last member `Nats-Batch-Commit: 1`; the first and the
+last are requests, the rest is only sent. The server stores all of it or nothing. Repeated
+`Nats-Msg-Id`s and other refusals of a whole batch are told apart by publishing its members singly,
+with the same ids.
 
 What the caller may rely on: an `Ack` means that the stream has the event on disk. `Uncertain` means
 that nobody knows; publishing again with the same `Nats-Msg-Id` is safe. After any other error the
@@ -13,9 +14,10 @@ stream does not have it. Times are seconds.
 import asyncio
 import itertools
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import nats.errors
 import orjson
@@ -25,6 +27,7 @@ from nats.aio.msg import Msg
 from gateway import wire
 from gateway.ack import PART, Ack, Refusal, Uncertain, error_of, has_status, read
 from gateway.batch import Gatherer, Waiting
+from gateway.costs import Costs
 from gateway.metrics import Metrics
 from gateway.recent import Recent
 from gateway.wire import Outgoing
@@ -33,9 +36,6 @@ from schema.errors import HooklineError, Overload, TooLarge, Unavailable
 
 MOST_IN_BATCH: Final = 1_000  # the server's limit
 
-# A batch costs the server four syncs and a directory, whatever its size (5 ms and more, against 0.3
-# for each single one); below this many members it is slower than single publications.
-_LEAST_IN_BATCH: Final = 13
 _BATCHES: Final = 3
 _LEAST_BESIDE: Final = 48  # a batch beside another makes both slower, so only for so many
 _BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -44,6 +44,13 @@ _MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
 _TRIES: Final = 2
 _LOOK_S: Final = 0.1  # how often a wait looks whether the connection still stands
 
+
+class _Unasked:
+    """Stands where an event was not sent yet, or where nobody listened."""
+
+
+_UNASKED: Final = _Unasked()
+_Answered = Ack | Refusal | _Unasked | None  # None: no answer came
 
 Result = Ack | HooklineError
 _Parcel = Waiting[Sequence[Outgoing], Sequence[Result]]
@@ -78,10 +85,12 @@ class Publisher:
         self._inbox = f"{bus.new_inbox()}."
         self._name = secrets.token_hex(6)
         self._numbers = itertools.count(1)
-        # By token: who waits, and whether only a refusal is of interest.
-        self._asked: dict[str, tuple[asyncio.Future[Msg], bool]] = {}
+        self._asked: dict[str, Callable[[Msg], None]] = {}  # by token: who takes the answer
+        self._costs = Costs()
+        self._single = 0  # events under way singly
         self._gatherer = Gatherer[Sequence[Outgoing], Sequence[Result]](
             self._carry,
+            few=lambda: self._costs.few,
             lanes=_BATCHES,
             least_beside=_LEAST_BESIDE,
             most=MOST_IN_BATCH,
@@ -148,10 +157,10 @@ class Publisher:
         except HooklineError as error:
             return [error] * len(events)
 
-    async def _carry(self, parcels: Sequence[_Parcel]) -> None:
+    async def _carry(self, parcels: Sequence[_Parcel], /, *, few: bool) -> None:
         started = asyncio.get_running_loop().time()
         events = [item for parcel in parcels for item in parcel.item]
-        results = await self._results(events)
+        results = await (self._singly(events) if few else self._whole(events))
         if isinstance(results[0], Unavailable) and not self._bus.is_connected:
             self._gatherer.fail_waiting(Unavailable(PART))  # or each would wait as long again
         start = 0
@@ -161,17 +170,16 @@ class Publisher:
         seconds = asyncio.get_running_loop().time() - started
         self.metrics.published(batch=len(events), seconds=seconds)
 
-    async def _results(self, events: Sequence[Outgoing]) -> Sequence[Result]:
-        if len(events) >= _LEAST_IN_BATCH:
+    async def _whole(self, events: Sequence[Outgoing]) -> Sequence[Result]:
+        """Publish events as a batch; singly, if the stream refuses it as one."""
+        if len(events) > 1:
             try:
                 results = await self._commit(events)
             except HooklineError as error:
                 return [_honest(error, events[0])] * len(events)
             if results is not None:
                 return results
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._publish_one(item)) for item in events]
-        return [task.result() for task in tasks]
+        return await self._singly(events)
 
     async def _commit(self, events: Sequence[Outgoing]) -> Sequence[Result] | None:
         """Publish a batch whole; None if its members must go singly.
@@ -181,8 +189,10 @@ class Publisher:
             Unavailable: No answer, twice.
         """
         for _ in range(_TRIES):
+            started = asyncio.get_running_loop().time()
             answer = await self._ask(events)
             if isinstance(answer, Ack):
+                self._costs.batch(len(events), asyncio.get_running_loop().time() - started)
                 first = answer.sequence - len(events) + 1
                 return [Ack(sequence=first + place) for place in range(len(events))]
             if answer is not None:
@@ -194,21 +204,39 @@ class Publisher:
                 item.doubtful = True
         raise Unavailable(PART)
 
-    async def _publish_one(self, item: Outgoing) -> Result:
+    async def _singly(self, events: Sequence[Outgoing]) -> Sequence[Result]:
+        """Publish events each by itself, in one write."""
+        started = asyncio.get_running_loop().time()
+        self._single += len(events)
+        beside = self._single
         try:
-            return await self._settled(item)
+            answers = await self._ask_each(events)
+        finally:
+            self._single -= len(events)
+        acks = [one for one in answers if isinstance(one, Ack) and not one.duplicate]
+        if len(acks) == len(events):
+            self._costs.singly(beside, asyncio.get_running_loop().time() - started)
+            return acks
+        return await asyncio.gather(*map(self._publish_one, events, answers))
+
+    async def _publish_one(self, item: Outgoing, answer: _Answered) -> Result:
+        """Publish an event that was tried once with this answer."""
+        try:
+            return await self._settled(item, answer)
         except HooklineError as error:
             return _honest(error, item)
 
-    async def _settled(self, item: Outgoing) -> Ack:
+    async def _settled(self, item: Outgoing, answer: _Answered) -> Ack:
         for _ in range(_TRIES):
-            answer = await self._ask([item])
+            if isinstance(answer, _Unasked):
+                answer = await self._ask([item])
             if isinstance(answer, Refusal):
                 raise error_of(answer)
             if answer is not None:
                 own = answer.duplicate and await self._is_own(item, answer.sequence)
                 return Ack(sequence=answer.sequence, duplicate=answer.duplicate and not own)
             item.doubtful = True
+            answer = _UNASKED
         raise Unavailable(PART)
 
     async def _is_own(self, item: Outgoing, sequence: int) -> bool:
@@ -241,28 +269,61 @@ class Publisher:
         raise Unavailable(PART)
 
     async def _ask_once(self, events: Sequence[Outgoing], deadline: float) -> Msg | None:
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        tokens = [self._expect(future, only_refusal=False)]
+        whole: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        tokens = [self._expect(partial(_take, whole))]
         if len(events) > 1:
-            tokens.append(self._expect(future, only_refusal=True))
+            tokens.append(self._expect(partial(_take_refusal, whole)))
+            first, last = self._inbox + tokens[1], self._inbox + tokens[0]
+            pieces = wire.batch(events, f"{self._name}-{tokens[0]}", first=first, last=last)
+        else:
+            pieces = wire.single(events[0], self._inbox + tokens[0])
+        await self._send(pieces, tokens, whole, deadline)
+        return whole.result() if whole.done() else None
+
+    async def _ask_each(self, events: Sequence[Outgoing]) -> Sequence[_Answered]:
+        """Send events and wait for the answer to each."""
+        if not self._bus.is_connected:
+            return [_UNASKED] * len(events)
+        answers = _Answers(len(events))
+        tokens = [self._expect(partial(answers.take, place)) for place in range(len(events))]
+        pieces = [
+            piece
+            for item, token in zip(events, tokens, strict=True)
+            for piece in wire.single(item, self._inbox + token)
+        ]
+        deadline = asyncio.get_running_loop().time() + self._ack_timeout_s
+        await self._send(pieces, tokens, answers.whole, deadline)
+        # Where nobody listens, nothing was stored: JetStream is not up yet.
+        return [
+            None if answer is None else _UNASKED if has_status(answer) else read(answer)
+            for answer in answers.by_place
+        ]
+
+    async def _send(
+        self,
+        pieces: list[bytes],
+        tokens: Sequence[str],
+        whole: "asyncio.Future[Any]",
+        deadline: float,
+    ) -> None:
+        """Send bytes and wait until all answers are there, or none can come any more."""
         reconnects = self._bus.stats["reconnects"]
         try:
-            await self._send(events, last=tokens[0], first=tokens[-1])
-            while not future.done():
+            await wire.send(self._bus, pieces)
+            while not whole.done():
                 left_s = deadline - asyncio.get_running_loop().time()
                 if left_s <= 0 or self._is_lost(reconnects):
-                    return None
-                await asyncio.wait((future,), timeout=min(_LOOK_S, left_s))
-            return future.result()
+                    return
+                await asyncio.wait((whole,), timeout=min(_LOOK_S, left_s))
         except (nats.errors.Error, OSError):
-            return None
+            return
         finally:
             for token in tokens:
                 self._asked.pop(token, None)
 
-    def _expect(self, future: "asyncio.Future[Msg]", *, only_refusal: bool) -> str:
+    def _expect(self, take: "Callable[[Msg], None]") -> str:
         token = str(next(self._numbers))
-        self._asked[token] = (future, only_refusal)
+        self._asked[token] = take
         return token
 
     def _is_lost(self, reconnects: int) -> bool:
@@ -276,22 +337,37 @@ class Publisher:
             await asyncio.sleep(_LOOK_S / 2)
         return False
 
-    async def _send(self, events: Sequence[Outgoing], *, first: str, last: str) -> None:
-        first, last, name = self._inbox + first, self._inbox + last, f"{self._name}-{last}"
-        if len(events) == 1:
-            pieces = wire.single(events[0], last)
-        else:
-            pieces = wire.batch(events, name, first=first, last=last)
-        await wire.send(self._bus, pieces)
-
     async def _on_answer(self, message: Msg) -> None:
-        token = message.subject[len(self._inbox) :]
-        future, only_refusal = self._asked.get(token, (None, False))
-        if future is None or future.done():
-            return
-        if only_refusal and not message.data and not message.headers:
-            return  # the first member of a batch was taken; what counts is the last
-        future.set_result(message)
+        take = self._asked.pop(message.subject[len(self._inbox) :], None)
+        if take is not None:
+            take(message)
+
+
+class _Answers:
+    """The answers to events that were sent together; `whole` once all are there."""
+
+    def __init__(self, number: int) -> None:
+        self.by_place: list[Msg | None] = [None] * number
+        self.whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._left = number
+
+    def take(self, place: int, message: Msg) -> None:
+        """Take one of them."""
+        self.by_place[place] = message
+        self._left -= 1
+        if not self._left and not self.whole.done():
+            self.whole.set_result(None)
+
+
+def _take(whole: "asyncio.Future[Msg]", message: Msg) -> None:
+    if not whole.done():
+        whole.set_result(message)
+
+
+def _take_refusal(whole: "asyncio.Future[Msg]", message: Msg) -> None:
+    """Take the answer to the first of a batch: that it was taken says nothing, the last counts."""
+    if message.data or message.headers:
+        _take(whole, message)
 
 
 def _parcels(events: Sequence[Outgoing], most: int) -> Iterator[tuple[list[int], int]]:

@@ -12,13 +12,14 @@ class Server:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.few: list[list[int]] = []
         self.open = asyncio.Event()
         self.open.set()
 
-    async def carry(self, batch: Sequence[Waiting[int, int]]) -> None:
-        self.batches.append([waiting.item for waiting in batch])
+    async def carry(self, batch: Sequence[Waiting[int, int]], /, *, few: bool = False) -> None:
+        (self.few if few else self.batches).append([waiting.item for waiting in batch])
         await self.open.wait()
-        if -1 in self.batches[-1]:
+        if -1 in [waiting.item for waiting in batch]:
             raise ValueError("refused")
         for waiting in batch:
             waiting.resolve(waiting.item * 2)
@@ -37,10 +38,17 @@ class Server:
                 await asyncio.sleep(0)
 
     def gatherer(
-        self, *, most: int = 100, most_size: int = 100, waiting: int = 100, lanes: int = 1
+        self,
+        *,
+        most: int = 100,
+        most_size: int = 100,
+        waiting: int = 100,
+        lanes: int = 1,
+        few: int = 0,
     ) -> Gatherer[int, int]:
         return Gatherer(
             self.carry,
+            few=lambda: few,
             lanes=lanes,
             least_beside=3,
             most=most,
@@ -84,6 +92,25 @@ async def test_enough_that_wait_go_beside_a_batch_under_way_as_far_as_there_are_
         await asyncio.gather(*waiting)
 
     assert server.batches == [[1], [2, 3, 4], [5, 6, 7]]
+
+
+async def test_a_few_go_at_once_beside_a_batch_until_they_are_too_many_together() -> None:
+    server = Server()
+    server.open.clear()
+    async with server.gatherer(few=3) as gatherer:
+        waiting = [asyncio.ensure_future(gatherer.submit(n)) for n in range(4)]
+        await server.busy(1)
+        for more in ((4,), (5, 6), (7,)):
+            waiting += [asyncio.ensure_future(gatherer.submit(n)) for n in more]
+            for _ in range(5):
+                await asyncio.sleep(0)
+        under_way = (list(server.batches), list(server.few))
+        server.open.set()
+
+        assert await asyncio.gather(*waiting) == [2 * n for n in range(8)]
+
+    assert under_way == ([[0, 1, 2, 3]], [[4], [5, 6]])
+    assert server.few[2:] == [[7]]
 
 
 async def test_a_batch_is_bounded_in_number_and_size_and_one_larger_item_goes_alone() -> None:
