@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.client.flags import add_dlq
 from deploy.clock import now
 from deploy.settings import PREFIX, Settings
 from deploy.telemetry import log_to_stderr
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"hookline: {fault}", file=sys.stderr)
         return 2
     except HooklineError as fault:
-        print(f"hookline: {fault}", file=sys.stderr)
+        for line in str(fault).splitlines():
+            print(f"hookline: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -192,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--colour", action="store_true", help=argparse.SUPPRESS)
     one.set_defaults(run=_demo)
     _add_key_commands(commands.add_parser("key", help="operators' API keys"), home)
+    add_dlq(commands, home)
     return parser
 
 

@@ -17,7 +17,8 @@ from schema.retry import DEFAULT_WAITS_S, MAX_ATTEMPTS, MAX_WAIT_S
 
 PREFIX: Final = "HOOKLINE_"
 UNPREFIXED: Final = frozenset({"DATABASE_URL", "NATS_URL"})
-NOT_SETTINGS: Final = frozenset({"HOOKLINE_URL"})  # `<home>/env` exports it for people
+# Where the API is (`<home>/env` exports it), and a key: for people, and commands that are clients.
+NOT_SETTINGS: Final = frozenset({"HOOKLINE_URL", "HOOKLINE_KEY"})
 
 _MIB: Final = 1024 * 1024
 _DAY_S: Final = 86_400

@@ -16,7 +16,9 @@ from svix.api import SvixAsync
 from gateway.config import GatewayConfig
 from schema.store.link import Pool
 from schema.store.pool import open_pool
+from tests.dispatching import Running, World, dispatching
 from tests.gateway_server import CONFIG, Gateway, another_environment, serve
+from tests.receiver import Receiver
 from tests.services import Services, connected, streaming
 from tests.tenants import Desk, Tenant
 
@@ -75,3 +77,21 @@ async def desk(gateway: Gateway) -> AsyncIterator[Desk]:
 @lent_to_a_test
 async def tenant(desk: Desk) -> Tenant:
     return await desk.tenant()
+
+
+@lent_to_a_test
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver() as made:
+        yield made
+
+
+@lent_to_a_test
+async def running(gateway: Gateway, services: Services) -> AsyncIterator[Running]:
+    """Lend a dispatcher at work."""
+    async with dispatching(gateway.pool, services.nats_url) as made:
+        yield made
+
+
+@lent_to_a_test
+async def world(gateway: Gateway) -> World:
+    return World(pool=gateway.pool, environment_id=gateway.environment_id)

@@ -1,6 +1,5 @@
 """Tasks over HTTP: made, previewed, shown and moved; done by a real dispatcher."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,10 +24,9 @@ from schema.api_key import KeyKind
 from schema.delivery import State
 from schema.event import WAKE_ROOT
 from tests import rows, tasks
-from tests.dispatching import Running, World, dispatching, eventually
+from tests.dispatching import World, eventually
 from tests.gateway_server import Gateway, make_key
 from tests.receiver import Receiver, answer
-from tests.services import Services
 from tests.tenants import Desk, Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -470,23 +468,6 @@ class TestMoving:
         said = await http.post(f"{above}/resume")
 
         assert (said.status_code, said.json()["state"]) == (200, "scheduled")
-
-
-@lent_to_a_test
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as made:
-        yield made
-
-
-@lent_to_a_test
-async def running(gateway: Gateway, services: Services) -> AsyncIterator[Running]:
-    async with dispatching(gateway.pool, services.nats_url) as made:
-        yield made
-
-
-@lent_to_a_test
-async def world(gateway: Gateway) -> World:
-    return World(pool=gateway.pool, environment_id=gateway.environment_id)
 
 
 async def over(http: httpx.AsyncClient, task: dict[str, Any]) -> dict[str, Any]:
