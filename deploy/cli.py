@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.client.flags import add_dlq
+from deploy.client.flags import add_dlq, add_import
 from deploy.clock import now
 from deploy.settings import PREFIX, Settings
 from deploy.telemetry import log_to_stderr
@@ -195,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_demo)
     _add_key_commands(commands.add_parser("key", help="operators' API keys"), home)
     add_dlq(commands, home)
+    add_import(commands, home)
     return parser
 
 

@@ -12,12 +12,20 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, Final, Self
 from urllib.parse import quote
 
 import httpx
 import orjson
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    sleep_using_event,
+    stop_after_delay,
+    stop_when_event_set,
+)
 
 from deploy.values import Secret
 from schema.errors import HooklineError
@@ -64,15 +72,24 @@ class Address:
 class Api:
     """One API. Threads may share it."""
 
-    def __init__(self, client: httpx.Client, *, patience_s: float, waits: bool = False) -> None:
+    def __init__(
+        self,
+        client: httpx.Client,
+        *,
+        patience_s: float,
+        waits: bool = False,
+        enough: Event | None = None,
+    ) -> None:
         """Take a client that knows address and key.
 
         Args:
             client: The client; whoever made it closes it.
             patience_s: How long something is asked again and again; 0 is once.
             waits: Whether one that does not answer at all is waited for, too.
+            enough: Ends the patience once it is set.
         """
         self._client, self._patience_s, self._waits = client, patience_s, waits
+        self._enough = enough or Event()
 
     @classmethod
     @contextmanager
@@ -91,9 +108,9 @@ class Api:
         with client:
             yield cls(client, patience_s=patience_s)
 
-    def patient(self, patience_s: float) -> "Api":
+    def patient(self, patience_s: float, enough: Event | None = None) -> "Api":
         """Give the same API, for something that has begun and is to go on."""
-        return Api(self._client, patience_s=patience_s, waits=True)
+        return Api(self._client, patience_s=patience_s, waits=True, enough=enough)
 
     def get(self, path: str, query: Query | None = None) -> Any:  # noqa: ANN401 - JSON
         """Ask for something."""
@@ -176,7 +193,8 @@ class Api:
         return Retrying(
             retry=retry_if_exception(is_worth_it),
             wait=_wait_s,
-            stop=stop_after_delay(self._patience_s),
+            stop=stop_after_delay(self._patience_s) | stop_when_event_set(self._enough),
+            sleep=sleep_using_event(self._enough),
             reraise=True,
         )
 

@@ -1,4 +1,4 @@
-"""The command line of `hookline dlq`. Reads nothing and imports no library.
+"""The command line of `hookline dlq` and `hookline import`. Reads nothing and imports no library.
 
 A command's own module is imported when it runs: `hookline gateway` loads none of them.
 """
@@ -31,6 +31,17 @@ def add_dlq(commands: Any, home: argparse.ArgumentParser) -> None:  # noqa: ANN4
         _add_bulk(one, gives_up=name != "redeliver")
         if name == "redeliver":
             _add_sending(one)
+
+
+def add_import(commands: Any, home: argparse.ArgumentParser) -> None:  # noqa: ANN401
+    """Add `hookline import`."""
+    parser = commands.add_parser("import", help="bring over what another server has")
+    below = parser.add_subparsers(required=True, metavar="SERVER")
+    one = _add(below, "svix", "from Svix", "deploy.client.importing", "import_svix", _reach(home))
+    one.add_argument("--from-url", metavar="URL", help="Svix (default SVIX_SERVER_URL)")
+    one.add_argument("--from-key", metavar="KEY", help="its key (default SVIX_AUTH_TOKEN)")
+    one.add_argument("--dry-run", action="store_true", help="say what would be done")
+    one.add_argument("--at-once", type=int, default=4, metavar="N", help="apps at a time (4)")
 
 
 def _add(

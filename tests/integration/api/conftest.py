@@ -5,7 +5,8 @@ them, with a key that may do everything. All of a module runs in one loop. A mod
 another gateway says so by a `config` or a `shared` of its own.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from svix.api import SvixAsync
 from gateway.config import GatewayConfig
 from schema.store.link import Pool
 from schema.store.pool import open_pool
+from tests.command_line import Shell, untouched_logging
 from tests.dispatching import Running, World, dispatching
 from tests.gateway_server import CONFIG, Gateway, another_environment, serve
 from tests.receiver import Receiver
@@ -95,3 +97,27 @@ async def running(gateway: Gateway, services: Services) -> AsyncIterator[Running
 @lent_to_a_test
 async def world(gateway: Gateway) -> World:
     return World(pool=gateway.pool, environment_id=gateway.environment_id)
+
+
+@lent_to_a_test
+async def environ(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Say where the gateway is, in the environment too."""
+    said = {
+        "HOOKLINE_URL": gateway.url,
+        "HOOKLINE_KEY": gateway.key,
+        "HOOKLINE_HOME": str(tmp_path / "home"),
+        "HOOKLINE_LOG_LEVEL": "warning",
+    }
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    return said
+
+
+@pytest.fixture
+def shell(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    """Lend a shell whose commands find the gateway."""
+    assert environ
+    with untouched_logging():
+        yield Shell(capsys=capsys)

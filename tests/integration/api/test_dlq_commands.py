@@ -1,45 +1,19 @@
 """`hookline dlq` against a real gateway and dispatcher, as a person sees it."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests import tasks
-from tests.command_line import Shell, on_terminal, untouched_logging
+from tests.command_line import Shell, on_terminal
 from tests.dispatching import World, eventually
-from tests.gateway_server import Gateway
 from tests.receiver import Receiver, answer, raw
 from tests.tenants import Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 lent_to_a_test = pytest_asyncio.fixture(loop_scope="module")
-
-
-@lent_to_a_test
-async def environ(
-    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, str]:
-    """Say where the gateway is, in the environment too."""
-    said = {
-        "HOOKLINE_URL": gateway.url,
-        "HOOKLINE_KEY": gateway.key,
-        "HOOKLINE_HOME": str(tmp_path / "home"),
-        "HOOKLINE_LOG_LEVEL": "warning",
-    }
-    for name, value in said.items():
-        monkeypatch.setenv(name, value)
-    return said
-
-
-@pytest.fixture
-def shell(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    """Lend a shell whose commands find the gateway."""
-    assert environ
-    with untouched_logging():
-        yield Shell(capsys=capsys)
 
 
 async def states(world: World) -> dict[str, int]:
