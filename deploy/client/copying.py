@@ -57,6 +57,7 @@ class Copying:
     def __init__(self, source: Api, target: Target) -> None:
         """Take Svix's API, and Hookline."""
         self._source, self._target = source, target
+        self._archived: set[str] = set()  # event types, in Svix
 
     def apps(self, refs: tuple[str, ...]) -> list[svix.Thing]:
         """Give Svix's apps: those named by ids or uids, or all."""
@@ -65,7 +66,7 @@ class Copying:
         return [app for page in self._source.pages(path_of("app")) for app in page]
 
     def event_types(self) -> Iterator[Entry]:
-        """Copy the event types. New ones are not archived yet: endpoints may name them."""
+        """Copy the event types. None is archived yet: endpoints may name them."""
         query = {"include_archived": "true", "with_content": "true"}
         pages = self._target.api.pages(_EVENT_TYPES, query)
         there = {one["name"]: one for page in pages for one in page}
@@ -75,10 +76,8 @@ class Copying:
 
     def archive(self) -> Iterator[Entry]:
         """Archive what is archived there, once all endpoints are made; gives what fails."""
-        for page in self._source.pages(_EVENT_TYPES, {"include_archived": "true"}):
-            for one in page:
-                if one.get("archived"):
-                    yield from self._archive(one["name"])
+        for name in sorted(self._archived):
+            yield from self._archive(name)
 
     def app(self, thing: svix.Thing) -> Iterator[Entry]:
         """Copy an app with its endpoints."""
@@ -99,8 +98,9 @@ class Copying:
 
     def _event_type(self, thing: svix.Thing, present: Thing | None) -> Entry:
         name, wanted = str(thing["name"]), svix.event_type(thing)
-        if present is None:
-            wanted["archived"] = False
+        if wanted["archived"]:
+            self._archived.add(name)
+            wanted["archived"] = present is not None and present["archived"]
         try:
             deed, _ = self._target.replace(f"{_EVENT_TYPES}{path_of(name)}", wanted, present)
         except Refused as refused:
@@ -121,24 +121,47 @@ class Copying:
         return {one["uid"]: one for page in pages for one in page if one["uid"]}
 
     def _endpoint(
+        self,
+        app: svix.Thing,
+        app_uid: str,
+        thing: svix.Thing,
+        present: Thing | None,
+        *,
+        again: bool = False,
+    ) -> Entry:
+        try:
+            return self._copied(app, app_uid, thing, present)
+        except Refused as refused:
+            if again or not self._revived(thing):
+                return _failed("endpoint", _name(app_uid, thing), thing["id"], refused)
+        except CannotSign as fault:
+            return _failed("endpoint", _name(app_uid, thing), thing["id"], fault)
+        return self._endpoint(app, app_uid, thing, present, again=True)
+
+    def _copied(
         self, app: svix.Thing, app_uid: str, thing: svix.Thing, present: Thing | None
     ) -> Entry:
-        name = f"{app_uid}/{svix.uid_of(thing)}"
         copy = EndpointCopy(self._source, self._target, app_id=app["id"], app_uid=app_uid)
-        try:
-            deed, made = copy.copy(thing, present)
-        except Refused as refused:
-            return _failed("endpoint", name, thing["id"], refused)
-        except CannotSign as fault:
-            return _failed("endpoint", name, thing["id"], fault)
+        deed, made = copy.copy(thing, present)
         return Entry(
             kind="endpoint",
-            name=name,
+            name=_name(app_uid, thing),
             deed=deed,
             svix_id=thing["id"],
             hookline_id=_id(made),
             lost=tuple(copy.lost),
         )
+
+    def _revived(self, thing: svix.Thing) -> bool:
+        """Bring event types back that an endpoint names, until all are archived at the end."""
+        named = self._archived.intersection(svix.endpoint(thing)["eventTypes"] or ())
+        for name in named:
+            self._target.write("PATCH", f"{_EVENT_TYPES}{path_of(name)}", {"archived": False})
+        return bool(named)
+
+
+def _name(app_uid: str, thing: svix.Thing) -> str:
+    return f"{app_uid}/{svix.uid_of(thing)}"
 
 
 def _id(made: Thing | None) -> str | None:

@@ -17,7 +17,9 @@ _TIME: Final = "TIME"
 
 def add_dlq(commands: Any, home: argparse.ArgumentParser) -> None:  # noqa: ANN401 - argparse's own
     """Add `hookline dlq`."""
-    parser = commands.add_parser("dlq", help="work through dead letters", allow_abbrev=False)
+    parser = commands.add_parser(
+        "dlq", help="work through dead letters", epilog="docs/dead-letters.md", allow_abbrev=False
+    )
     below = parser.add_subparsers(required=True, metavar="COMMAND")
     reach, filters = _reach(home), _filters()
     for add in (_add_reading, _add_tasks):
@@ -35,9 +37,13 @@ def add_dlq(commands: Any, home: argparse.ArgumentParser) -> None:  # noqa: ANN4
 
 def add_import(commands: Any, home: argparse.ArgumentParser) -> None:  # noqa: ANN401
     """Add `hookline import`."""
-    parser = commands.add_parser("import", help="bring over what another server has")
+    parser = commands.add_parser(
+        "import", help="copy from another server", epilog="docs/migrating-from-svix.md"
+    )
     below = parser.add_subparsers(required=True, metavar="SERVER")
-    one = _add(below, "svix", "from Svix", "deploy.client.importing", "import_svix", _reach(home))
+    one = _add(
+        below, "svix", "copy from Svix", "deploy.client.importing", "import_svix", _reach(home)
+    )
     one.add_argument("--from-url", metavar="URL", help="Svix (default SVIX_SERVER_URL)")
     one.add_argument("--from-key", metavar="KEY", help="its key (default SVIX_AUTH_TOKEN)")
     one.add_argument("--dry-run", action="store_true", help="say what would be done")
@@ -75,7 +81,9 @@ def _reach(home: argparse.ArgumentParser) -> argparse.ArgumentParser:
     group.add_argument("--url", help="the API (default HOOKLINE_URL, or the home's)")
     group.add_argument("--key", help="a key (default HOOKLINE_KEY, or the home's operator.key)")
     group.add_argument("--environment", metavar="ID", help="for a key that acts everywhere")
-    group.add_argument("--app", action="append", metavar="APP", help="id or uid; may be repeated")
+    group.add_argument(
+        "--app", action="append", type=_words, metavar="APP", help="id or uid; may be repeated"
+    )
     group.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -93,15 +101,18 @@ def _filters() -> argparse.ArgumentParser:
         ("--why", "REASON", "why it was given up: exhausted, gone, aborted, ..."),
         ("--error-class", "CLASS", "of what kind it failed: http_5xx, timeout, dns, ..."),
     ):
-        group.add_argument(flag, action="append", metavar=meta, help=help_)
-    group.add_argument("--fault", metavar="FAULT", help="why there was no answer")
-    group.add_argument("--status", metavar="CODE", help="answered so: 503, or 5xx; none: no answer")
+        group.add_argument(flag, action="append", type=_words, metavar=meta, help=help_)
+    for flag, meta, help_ in (
+        ("--fault", "FAULT", "why there was no answer"),
+        ("--status", "CODE", "answered so: 503, or 5xx; none: no answer"),
+        ("--text", "TEXT", "stands in the answer or the fault's detail"),
+        ("--payload-path", "PATH", "JSON path: '$.amount > 100'"),
+    ):
+        group.add_argument(flag, type=_words, metavar=meta, help=help_)
     group.add_argument("--after", metavar=_TIME, help="parked since: 2h, 3d, or RFC 3339")
     group.add_argument("--before", metavar=_TIME, help="parked before then")
     group.add_argument("--attempts-min", type=int, metavar="N", help="attempts, at least")
     group.add_argument("--attempts-max", type=int, metavar="N", help="attempts, at most")
-    group.add_argument("--text", help="stands in the answer or the fault's detail")
-    group.add_argument("--payload-path", metavar="PATH", help="JSON path: '$.amount > 100'")
     return parser
 
 
@@ -119,7 +130,7 @@ def _add_reading(
     _add(below, "count", "count letters", module, "count", reach, filters)
     one = _add(below, "groups", "list letters by how they failed", module, "groups", reach)
     one.add_argument("--state", action="append", help="open, acknowledged, snoozed, resolved")
-    one.add_argument("--endpoint", action="append", metavar="ID")
+    one.add_argument("--endpoint", action="append", type=_words, metavar="ID")
     one.add_argument("--error-class", action="append", metavar="CLASS")
     one.add_argument("--by-time", action="store_true", help="the last seen first, not the largest")
     one.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most (50)")
@@ -178,6 +189,13 @@ def _add_sending(one: argparse.ArgumentParser) -> None:
     group.add_argument("--stop-percent", type=float, metavar="P", help="stop when more than P fail")
     group.add_argument("--no-retry", action="store_true", help="park what fails at once")
     group.add_argument("--to-endpoint", metavar="ID", help="send there instead, within one --app")
+
+
+def _words(text: str) -> str:
+    """Read what says which; a variable that is empty in somebody's script must not mean all."""
+    if not text.strip(" ,"):
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
 
 
 def _positive(text: str) -> int:

@@ -50,12 +50,10 @@ def import_svix(desk: Desk, given: argparse.Namespace) -> int:
         copying = Copying(source.patient(_PATIENCE_S, enough), target)
         entries: list[Entry] = []
         try:
-            _copy(desk, copying, given.at_once, entries.append)
+            _copy(desk, copying, _Crew(given.at_once, enough), entries.append)
         except KeyboardInterrupt:
             desk.screen.say("broken off; run it again and it goes on")
             return _INTERRUPTED
-        finally:
-            enough.set()
     _report(desk, entries, dry_run=given.dry_run)
     return 1 if any(entry.deed is Deed.FAILED for entry in entries) else 0
 
@@ -70,7 +68,7 @@ def _source(given: argparse.Namespace) -> Address:
     return Address(url=url.rstrip("/"), key=Secret(key))
 
 
-def _copy(desk: Desk, copying: Copying, at_once: int, tell: Callable[[Entry], None]) -> None:
+def _copy(desk: Desk, copying: Copying, crew: "_Crew", tell: Callable[[Entry], None]) -> None:
     """Copy all there is: event types, which endpoints name, then apps, several at a time."""
     with _bar(desk) as bar:
         row = bar.add_task("event types", total=None)
@@ -79,7 +77,7 @@ def _copy(desk: Desk, copying: Copying, at_once: int, tell: Callable[[Entry], No
             bar.advance(row)
         apps = copying.apps(desk.apps)
         bar.reset(row, description="apps", total=len(apps))
-        for entries in _side_by_side(copying, apps, at_once):
+        for entries in crew.copy(copying, apps):
             for entry in entries:
                 tell(entry)
             bar.advance(row)
@@ -87,17 +85,22 @@ def _copy(desk: Desk, copying: Copying, at_once: int, tell: Callable[[Entry], No
             tell(entry)
 
 
-def _side_by_side(
-    copying: Copying, apps: Sequence[svix.Thing], at_once: int
-) -> Iterator[list[Entry]]:
-    """Copy apps with their endpoints in threads; the first that cannot go on ends it."""
-    with ThreadPoolExecutor(max_workers=at_once) as pool:
-        try:
-            under_way = [pool.submit(lambda app: list(copying.app(app)), app) for app in apps]
-            for done in as_completed(under_way):
-                yield done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+class _Crew:
+    """Threads that copy apps with their endpoints; the first that cannot go on ends it for all."""
+
+    def __init__(self, threads: int, enough: Event) -> None:
+        self._threads, self._enough = threads, enough
+
+    def copy(self, copying: Copying, apps: Sequence[svix.Thing]) -> Iterator[list[Entry]]:
+        with ThreadPoolExecutor(max_workers=self._threads) as pool:
+            try:
+                under_way = [pool.submit(lambda app: list(copying.app(app)), app) for app in apps]
+                for done in as_completed(under_way):
+                    yield done.result()
+            except BaseException:
+                self._enough.set()  # nobody waits for a busy server any more
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 @contextmanager

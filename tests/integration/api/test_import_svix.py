@@ -1,5 +1,6 @@
 """`hookline import svix` from a second gateway, which plays the Svix server: same API."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from nats.aio.client import Client
 
 from schema.store.pool import open_pool
 from tests.clients import plain_client
-from tests.command_line import Said, Shell
+from tests.command_line import Said, Shell, on_terminal
 from tests.gateway_server import Gateway, another_environment, serve
 from tests.receiver import Behaviour, Received, Receiver, Writer, answer, sequence
 from tests.services import Services
@@ -179,6 +180,19 @@ async def test_what_has_no_uid_gets_one_of_its_id_and_is_found_again(
     assert counts(again) == {"app": {"same": 1}, "endpoint": {"same": 1}}
 
 
+async def test_an_endpoint_may_name_an_event_type_that_was_archived_in_an_earlier_run(
+    shell: Shell, there: httpx.AsyncClient, http: httpx.AsyncClient
+) -> None:
+    await do(there, "POST", "/app", {"uid": "other", "name": "Other"})
+    await a_catalogue(there)
+
+    await shell.run("import", "svix", "--app", "other")
+    said = await shell.run("import", "svix", "--json")
+
+    assert counts(said)["endpoint"] == {"made": 1}
+    assert (await do(http, "GET", "/event-type/user.left"))["archived"]
+
+
 async def test_one_that_cannot_be_copied_is_told_and_stops_no_other(
     shell: Shell, svix: Gateway, there: httpx.AsyncClient, http: httpx.AsyncClient
 ) -> None:
@@ -219,6 +233,35 @@ async def test_limits_and_failures_of_svix_are_waited_for_as_it_asks(
     assert asked[1].at - asked[0].at >= 0.3
     (entry,) = (entry for entry in said.data["entries"] if entry["kind"] == "endpoint")
     assert entry["lost"][0].startswith("its transformation: ")
+
+
+async def test_ctrl_c_ends_it_at_once_also_while_it_waits_and_another_run_goes_on(
+    shell: Shell,
+    environ: dict[str, str],
+    svix: Gateway,
+    there: httpx.AsyncClient,
+    receiver: Receiver,
+) -> None:
+    made = await a_catalogue(there)
+    async with plain_client(base_url=svix.url) as behind:
+        receiver.script("/", passed_on(behind))
+        secrets = f"/api/v1/app/{made['id']}/endpoint/"
+        receiver.script(secrets, answer(429, {"Retry-After": "100"}, b"{}"))
+
+        async with on_terminal(
+            *("import", "svix", "--from-url", receiver.url("")),
+            environ={**environ, "SVIX_AUTH_TOKEN": svix.key},
+        ) as terminal:
+            async with asyncio.timeout(20):
+                while not any(one.path.startswith(secrets) for one in receiver.requests):
+                    await asyncio.sleep(0.02)
+            terminal.type("\x03")
+            code = await terminal.ended()
+    again = await shell.run("import", "svix", "--json")
+
+    assert (code, "run it again" in terminal.shown) == (130, True)
+    assert counts(again)["app"] == {"same": 1}
+    assert counts(again)["endpoint"] == {"made": 1}
 
 
 async def test_a_wrong_key_or_address_shows_at_once(shell: Shell, svix: Gateway) -> None:

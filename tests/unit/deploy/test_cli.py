@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
+
+
+def test_what_only_clients_need_is_not_loaded_by_the_others() -> None:
+    look = "import sys, deploy.cli; print({'rich', 'httpx', 'tenacity'} & set(sys.modules))"
+
+    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+
+    assert said.stdout == "set()\n"
 
 
 def test_a_command_that_does_not_exist_is_a_matter_of_usage() -> None:

@@ -80,3 +80,12 @@ def test_a_flag_is_written_out_so_that_a_misspelt_one_never_means_all(
 
     assert left.value.code == 2
     assert "--stat" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--endpoint", "--app", "--why", "--text", "--group", "--status"])
+@pytest.mark.parametrize("value", ["", ",", " "])
+def test_an_empty_value_is_refused_and_never_means_all(flag: str, value: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        query(flag, value)
+
+    assert left.value.code == 2
