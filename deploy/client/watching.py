@@ -49,8 +49,8 @@ class Watch:
     def _look(self) -> None:
         try:
             self.task = self._desk.api.patient(_PATIENCE_S).get(self._path)
-        except (Refused, Unreached) as fault:
-            self._desk.screen.say(f"{fault}\nthe task goes on all the same")
+        except (Refused, Unreached):
+            self._desk.screen.say("the task goes on all the same")
             raise
 
     def _is_over(self) -> bool:
