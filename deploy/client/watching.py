@@ -17,6 +17,9 @@ ENDED: Final = frozenset({"finished", "failed", "cancelled"})
 _EVERY_S: Final = 0.25
 _LINE_EVERY_S: Final = 15.0
 _PATIENCE_S: Final = 120.0  # with an API that is away meanwhile
+_WORDS: Final = 76  # cells that stand beside the bar
+_LEAST_BAR: Final = 6
+_LONGEST_BAR: Final = 30
 _AFTER_END_S: Final = 10.0  # for what was sent before a task was cancelled
 
 
@@ -68,42 +71,44 @@ class Watch:
         self._desk.screen.say(summary(self.task))
 
     def _bar(self) -> Progress:
+        console = self._desk.screen.console
         return Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[part]}"),
-            TextColumn("{task.fields[pace]}"),
-            TextColumn("{task.fields[outcome]}"),
-            console=self._desk.screen.console,
-            disable=not self._desk.screen.console.is_terminal,
+            BarColumn(bar_width=min(max(console.width - _WORDS, _LEAST_BAR), _LONGEST_BAR)),
+            TextColumn("{task.fields[told]}"),  # in one: where it is too long, its end is cut
+            console=console,
+            disable=not console.is_terminal,
         )
 
 
 def summary(task: Task) -> str:
     """Say in a line how a task stands."""
-    shown = _columns(task)
-    return " ".join(f"{_verb(task)} {shown['part']} {shown['pace']} {shown['outcome']}".split())
+    return f"{_state(task)} {_told(task)}"
 
 
 def _shown(task: Task) -> dict[str, Any]:
     """Give what a bar shows; without a total it only moves."""
     total = None if task["totalAtLeast"] else task["total"]
-    told = {"description": _verb(task), "completed": over(task), "total": total}
-    return told | _columns(task)
+    return {
+        "description": _state(task),
+        "completed": over(task),
+        "total": total,
+        "told": _told(task),
+    }
 
 
-def _verb(task: Task) -> str:
+def _state(task: Task) -> str:
     return words.plain(task["state"])
 
 
-def _columns(task: Task) -> dict[str, str]:
+def _told(task: Task) -> str:
     total, percent = task["total"], task["percent"]
     part = words.number(over(task))
     if total is not None:
         part += f"/{words.count(total, at_least=task['totalAtLeast'])}"
     if percent is not None:
         part += f" {percent:.0f}%"
-    return {"part": part, "pace": _pace(task), "outcome": outcome(task)}
+    return " ".join(filter(None, (part, _pace(task), outcome(task))))
 
 
 def _pace(task: Task) -> str:
