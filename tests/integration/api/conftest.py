@@ -109,6 +109,7 @@ async def environ(
         "HOOKLINE_KEY": gateway.key,
         "HOOKLINE_HOME": str(tmp_path / "home"),
         "HOOKLINE_LOG_LEVEL": "warning",
+        "COLUMNS": "200",
     }
     for name, value in said.items():
         monkeypatch.setenv(name, value)
