@@ -46,8 +46,12 @@ class Query:
 
     def names(self) -> set[str]:
         """Give the names of the parameters, those of lists without what stands behind."""
-        indexed = ((key, _INDEXED.match(key)) for key, _ in self._pairs)
-        return {found.group(1) if found else key for key, found in indexed}
+        return {_name(key) for key, _ in self._pairs}
+
+    def empty(self) -> set[str]:
+        """Give the names of the parameters that say nothing, which are read as absent."""
+        said = {_name(key) for key, value in self._pairs if value.strip(", ")}
+        return self.names() - said
 
     def text(self, name: str, *, pattern: re.Pattern[str] | None = None) -> str | None:
         """Read a text; an empty one is absent."""
@@ -114,9 +118,14 @@ class Query:
 
     def _items(self, name: str) -> Iterator[str]:
         for key, value in self._pairs:
-            indexed = _INDEXED.match(key)
-            if (indexed.group(1) if indexed else key) == name:
+            if _name(key) == name:
                 yield from (item for item in value.split(",") if item)
+
+
+def _name(key: str) -> str:
+    """Give the name of a parameter; of a list's, without what stands behind."""
+    indexed = _INDEXED.match(key)
+    return indexed.group(1) if indexed else key
 
 
 def read_time(name: str, text: str) -> datetime:

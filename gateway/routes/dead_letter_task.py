@@ -89,6 +89,8 @@ async def _plan(
         query = Query(request)
         for name in query.names() - FILTERS:  # of a misspelt filter nobody means all letters
             query.fault(name, "is no filter of dead letters")
+        for name in query.empty():
+            query.fault(name, "is empty: leave it out to mean all")
         wanted = await read_filter(request, query, caller, app)
         plan = replace(plan, letters=wanted)
     else:
