@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from dispatcher.intake import Taken
 from dispatcher.lane import Lane, Owed
@@ -21,6 +21,16 @@ from schema.event import Draft
 from schema.store import lane as store
 
 LOOK_S: Final = 1.0  # how often work of others is looked for, should a ring be lost
+
+
+class Found(NamedTuple):
+    """An endpoint that is owed something, and when the first is due: by place, or without."""
+
+    shard: int
+    app_id: str
+    endpoint_id: str
+    due_at: datetime
+    placed: bool
 
 
 class Arrivals:
@@ -102,14 +112,24 @@ class Arrivals:
     async def survey(self, shards: Iterable[int]) -> None:
         """Find out which endpoints of shards are owed something, and when."""
         for shard in shards:
-            async with self._pool.acquire() as link:
-                rows = [(*row, False) for row in await store.survey(link, shard)]
-                rows += [(*row, True) for row in await store.survey_in_order(link, shard)]
-            known = await self._targets.know({app_id for app_id, *_ in rows})
-            for app_id, endpoint_id, due_at, placed in rows:
-                if self._lanes.owns(shard):
-                    lane = self._targets.lane(known.get(app_id), shard, app_id, endpoint_id)
-                    self._found(lane, due_at, placed=placed)
+            await self.found(await self.owed(shard))
+
+    async def owed(self, shard: int) -> list[Found]:
+        """Say which endpoints of a shard are owed something, as Postgres has it."""
+        async with self._pool.acquire() as link:
+            owed = await store.survey(link, shard)
+            in_order = await store.survey_in_order(link, shard)
+        found = [Found(shard, *row, placed=False) for row in owed]
+        return [*found, *(Found(shard, *row, placed=True) for row in in_order)]
+
+    async def found(self, owed: Collection[Found]) -> None:
+        """Tell the lanes of our shards when they are owed something."""
+        known = await self._targets.know({one.app_id for one in owed})
+        for one in owed:
+            if self._lanes.owns(one.shard):
+                app_id = one.app_id
+                lane = self._targets.lane(known.get(app_id), one.shard, app_id, one.endpoint_id)
+                self._found(lane, one.due_at, placed=one.placed)
 
     def _found(self, lane: Lane, due_at: datetime, *, placed: bool) -> None:
         """Note that a lane is owed something, and when; order counts only if it is asked for."""

@@ -6,6 +6,7 @@ What was taken goes straight into the lanes of the shards that we own; work for 
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -16,7 +17,7 @@ from dispatcher.breath import Breath
 from dispatcher.feed import Feed
 from dispatcher.match import Directory, Target, Tenant
 from dispatcher.parts import Parts
-from dispatcher.reject import UNKNOWN_APP, doubled, rejected
+from dispatcher.reject import UNKNOWN_APP, UNKNOWN_ENDPOINT, doubled, rejected
 from dispatcher.source import Source
 from schema.errors import Unavailable
 from schema.event import WAKE_ROOT, Draft, Event, Rejection, read_event
@@ -153,12 +154,14 @@ class Intake:
         """Write a batch, and go by what Postgres says of each shard's position."""
         taking, messages = self._fill(reads)
         last = {source.shard: (source, event.sequence) for source, event in batch}
+        numbers = Counter(source.shard for source, _ in batch)
         positions = {
             shard: store.Position(
                 epoch=source.epoch,
                 sequence=sequence,
                 stream_at=source.stream_at,
                 known=source.stored,
+                events=numbers[shard],
             )
             for shard, (source, sequence) in last.items()
         }
@@ -186,6 +189,8 @@ class Intake:
                 taking.reject(read.source, rejected(read.event, read.draft))
             elif read.tenant is None:
                 taking.reject(read.source, rejected(read.event, UNKNOWN_APP))
+            elif _names_no_endpoint(read.draft, read.tenant):
+                taking.reject(read.source, rejected(read.event, UNKNOWN_ENDPOINT))
             else:
                 number, taken = self._fan_out(taking, read, read.draft, read.tenant)
                 messages.append(_Numbered(number, read.source, taken))
@@ -212,11 +217,7 @@ class Intake:
     ) -> tuple[int, Taken]:
         number = taking.add(read.source, tenant.id, draft)
         foreign = tenant.shard not in self._feed.sources
-        targets = [
-            target
-            for target in tenant.targets.values()
-            if target.matches(draft.event_type, draft.channels)
-        ]
+        targets = _targets(draft, tenant)
         for target in targets:
             place = self._place(read) if target.ordered else None
             taking.fan_out(number, target.id, tenant.shard, foreign=foreign, place=place)
@@ -260,3 +261,18 @@ class Intake:
                 draft, tenant, _ = doubles[index]
                 row = doubled(draft, app_id=tenant.id, environment_id=tenant.environment_id)
                 await store.reject(link, row)
+
+
+def _names_no_endpoint(draft: Draft, tenant: Tenant) -> bool:
+    return draft.endpoint_id is not None and draft.endpoint_id not in tenant.targets
+
+
+def _targets(draft: Draft, tenant: Tenant) -> list[Target]:
+    """Say for which endpoints a message is: the one that it names, or all that take it."""
+    if draft.endpoint_id is not None:
+        return [tenant.targets[draft.endpoint_id]]
+    return [
+        target
+        for target in tenant.targets.values()
+        if target.matches(draft.event_type, draft.channels)
+    ]

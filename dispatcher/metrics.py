@@ -55,6 +55,15 @@ class Metrics:
             "How long the intake of many events waited for apps that published few.",
         )
 
+        self.missed = counter(
+            "hookline_events_missed",
+            "Events of the stream that the intake passed by, or took twice.",
+        )
+        self.stuck = counter(
+            "hookline_stuck_deliveries",
+            "Deliveries that were due and in no lane for no reason, and were woken.",
+        )
+
     def _measure(self, histogram: Callable[..., Histogram]) -> None:
         seconds = partial(histogram, buckets=LATENCY_BUCKETS_S)
         self.first_attempt = seconds(

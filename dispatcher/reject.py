@@ -4,9 +4,12 @@ from typing import Final
 
 from schema import ids
 from schema.dead_letter import RejectedEvent
-from schema.event import APP, EVENT_ID, MESSAGE_ID, Draft, Event, Rejection
+from schema.event import APP, ENDPOINT, EVENT_ID, MESSAGE_ID, Draft, Event, Rejection
 
 UNKNOWN_APP: Final = Rejection(reason="unknown_app", detail="no app has this id or uid")
+UNKNOWN_ENDPOINT: Final = Rejection(
+    reason="unknown_endpoint", detail=f"the app has no endpoint with the id in {ENDPOINT}"
+)
 
 
 def rejected(event: Event, why: Rejection) -> RejectedEvent:

@@ -29,12 +29,14 @@ from dispatcher.match import Directory
 from dispatcher.notices import Notices
 from dispatcher.parts import Parts
 from dispatcher.pool import PoolLimits
-from dispatcher.reach import when_reachable
+from dispatcher.reconcile import Reconciler
 from dispatcher.refill import Refill
 from dispatcher.schedule import Schedule
 from dispatcher.sender import Sender
 from dispatcher.settle import Settled, Settler
 from dispatcher.shards import HANDED_OVER, Shards
+from dispatcher.stream_check import StreamCheck
+from dispatcher.stuck import Stuck
 from dispatcher.targets import Targets
 from dispatcher.task import TASKS_RUNG, Tasks
 from dispatcher.transport import Transport
@@ -48,7 +50,6 @@ from schema.store.shard import Claim
 TICK_S: Final = 1.0
 SWEEP_S: Final = 30.0  # how often idle lanes are dropped
 IDLE_S: Final = 60.0  # after which a lane is
-SURVEY_S: Final = 60.0  # how often Postgres is asked for whatever memory may have missed
 _log = logging.getLogger(__name__)
 
 
@@ -145,6 +146,12 @@ class Dispatcher:
             shards=lambda: self._shards.epochs,
             on_ready=self._sender.pump_soon,
         )
+        self._stuck = Stuck(
+            given,
+            lanes=self._lanes,
+            arrivals=self._arrivals,
+            shards=lambda: self._shards.epochs,
+        )
         self._feed = Feed(bus=given.bus, stream=given.config.stream)
         self._intake = Intake(
             given,
@@ -169,6 +176,7 @@ class Dispatcher:
                     ("refill", self._refill.run()),
                     ("arrivals", self._arrivals.run()),
                     ("targets", self._targets.run()),
+                    ("stuck", self._stuck.run()),
                     ("tasks", self._tasks.run()),
                     ("tick", self._tick()),
                     ("upkeep", self._upkeep.run()),
@@ -176,6 +184,8 @@ class Dispatcher:
                     ("notices", Notices(self._given).run()),
                     ("alerts", Alerts(self._given).run()),
                     ("watch", Watch(self._given).run()),
+                    ("reconcile", Reconciler(self._given).run()),
+                    ("stream-check", StreamCheck(self._given).run()),
                 )
             ]
             finishers = [
@@ -249,7 +259,7 @@ class Dispatcher:
 
     async def _tick(self) -> None:
         """Do what is due now and then."""
-        swept_at = surveyed_at = self._loop.time()
+        swept_at = self._loop.time()
         while True:
             await asyncio.sleep(TICK_S)
             now = self._loop.time()
@@ -259,9 +269,6 @@ class Dispatcher:
             if now - swept_at >= SWEEP_S:
                 swept_at = now
                 self._lanes.sweep(now=now, idle_s=IDLE_S)
-            if now - surveyed_at >= SURVEY_S:
-                surveyed_at = now
-                await when_reachable(lambda: self._arrivals.survey(list(self._shards.epochs)))
 
 
 def _health_limits(config: DispatcherConfig) -> HealthLimits:

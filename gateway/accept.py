@@ -205,6 +205,12 @@ def outgoing_of(message: Message) -> Outgoing:
     return outgoing(subject, headers | _headers(message), message.payload or b"")
 
 
+def with_headers(item: Outgoing, headers: Mapping[str, str]) -> Outgoing:
+    """Add headers to an event; neither names nor values may hold line breaks."""
+    item.head += "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
+    return item
+
+
 def _headers(message: Message) -> dict[str, str]:
     headers = {event.MESSAGE_ID: message.id, event.DEDUPE_ID: message.id}
     if message.event_id is not None:

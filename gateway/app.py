@@ -43,6 +43,7 @@ from gateway.routes import (
     key,
     message,
     operational_webhook,
+    reconciliation,
     rejected_event,
     task,
 )
@@ -134,6 +135,7 @@ def operations() -> list[AnyOperation]:
         *rejected_event.routes(),
         *operational_webhook.routes(),
         *alert_rule.routes(),
+        *reconciliation.routes(),
         *health.routes(),
         *scrape.routes(),
     ]

@@ -19,9 +19,18 @@ import nats.errors
 import orjson
 
 from gateway.parts import Parts
+from schema import stream
 from schema.errors import Unavailable
 from schema.event import shard_filters
-from schema.store import alert_rule, dead_letter, delivery, health, operational, shard
+from schema.store import (
+    alert_rule,
+    dead_letter,
+    delivery,
+    health,
+    operational,
+    reconciliation,
+    shard,
+)
 from schema.store.link import Link
 
 _KEPT_S: Final = 5.0
@@ -81,6 +90,7 @@ class Reader:
                 parked = await dead_letter.parked(link)
                 parked_at = await dead_letter.oldest_parked(link)
                 values += await _of_operators(link)
+                values.append(await _difference(link))
             values += _of_postgres(owed, due_at, parked, parked_at, given.clock())
             reachable["postgres"] = True
         except (Unavailable, asyncpg.PostgresError) as error:
@@ -93,7 +103,7 @@ class Reader:
         return Figures(values=values, reachable=reachable)
 
     async def _of_nats(self, given: Parts, positions: Mapping[int, int]) -> list[Figure]:
-        subject = f"$JS.API.STREAM.INFO.{given.config.stream}"
+        subject = stream.info_subject(given.config.stream)
         answer = await given.bus.request(subject, b"", timeout=_ANSWER_S)
         state = orjson.loads(answer.data)["state"]
         values = [
@@ -147,14 +157,9 @@ class Reader:
 
 async def _behind(given: Parts, wanted: str, start: int) -> tuple[int, datetime] | None:
     """Say how many events there are from a sequence on, and when the first came; None if none."""
-    asked = orjson.dumps({"seq": start, "next_by_subj": wanted, "batch": 1})
-    subject = f"$JS.API.DIRECT.GET.{given.config.stream}"
-    answer = await given.bus.request(subject, asked, timeout=_ANSWER_S)
-    headers = answer.headers or {}
-    if "Status" in headers:
-        return None
-    behind = int(headers["Nats-Num-Pending"])
-    return 1 + behind, datetime.fromisoformat(headers["Nats-Time-Stamp"])
+    subject = stream.count_subject(given.config.stream)
+    asked = stream.count_request(wanted, start)
+    return stream.read_count((await given.bus.request(subject, asked, timeout=_ANSWER_S)).headers)
 
 
 def _of_postgres(
@@ -189,6 +194,12 @@ async def _of_operators(link: Link) -> list[Figure]:
                  value=number, state=state)
           for state, number in (await health.by_state(link)).items()),
     ]  # fmt: skip
+
+
+async def _difference(link: Link) -> Figure:
+    return Figure(name="hookline_reconciliation_difference",
+                  meaning="Deliveries that were accepted and are not there, or are too many.",
+                  value=await reconciliation.difference(link))  # fmt: skip
 
 
 def _age_s(at: datetime | None, now: datetime) -> float:

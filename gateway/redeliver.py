@@ -34,8 +34,8 @@ async def resend(
         BadState: The payload was expunged, or the endpoint is disabled.
     """
     if message.payload is None:
-        raise _no_payload()
-    _check_open(target)
+        raise no_payload()
+    check_open(target)
 
     async def write(link: Link) -> None:
         await _owe(link, given, app.id, message.id, target.id)
@@ -56,7 +56,7 @@ async def redeliver(given: Parts, caller: Caller, app: App, letter: DeadLetter) 
     if letter.state is LetterState.REDELIVERING:
         return
     if letter.payload is None:
-        raise _no_payload()
+        raise no_payload()
     async with given.connection() as link:
         target = await endpoint.find(link, app.id, letter.endpoint_id)
     if target is None:
@@ -64,7 +64,7 @@ async def redeliver(given: Parts, caller: Caller, app: App, letter: DeadLetter) 
             "The endpoint was deleted: resend the message to another one, or discard the letter.",
             code="endpoint_deleted",
         )
-    _check_open(target)
+    check_open(target)
 
     async def write(link: Link) -> None:
         await delivery.lock(link, app.id, letter.message_id, letter.endpoint_id)
@@ -96,7 +96,12 @@ async def _in_transaction(given: Parts, write: Callable[[Link], Awaitable[None]]
             return
 
 
-def _check_open(target: Endpoint) -> None:
+def check_open(target: Endpoint) -> None:
+    """Hold that something may be sent to an endpoint.
+
+    Raises:
+        BadState: It is disabled.
+    """
     if target.state is EndpointState.DISABLED:
         raise BadState(
             "The endpoint is disabled: enable it first (PATCH it with disabled: false).",
@@ -104,5 +109,6 @@ def _check_open(target: Endpoint) -> None:
         )
 
 
-def _no_payload() -> BadState:
+def no_payload() -> BadState:
+    """Make the error of a letter or message whose payload was expunged."""
     return BadState("The payload was expunged: there is nothing to send.", code="missing_payload")

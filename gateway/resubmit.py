@@ -14,7 +14,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from gateway import trail
-from gateway.accept import CHANCE_BYTES, TAKEN, outgoing_of
+from gateway.accept import CHANCE_BYTES, TAKEN, outgoing_of, with_headers
 from gateway.auth import Caller
 from gateway.body import Fields, parse, read_body
 from gateway.parts import Parts
@@ -25,6 +25,7 @@ from schema.app import App
 from schema.dead_letter import RejectedEvent
 from schema.errors import Conflict, FieldFault, Invalid, NotFound
 from schema.message import Message
+from schema.store import endpoint
 from schema.store import message as messages
 from schema.store import rejected_event as store
 
@@ -39,6 +40,7 @@ _FIELD_OF: Final = {
     "bad_event_id": "eventId",
     "bad_channels": "channels",
     "bad_tags": "tags",
+    "bad_reference": "endpointId",
 }
 
 
@@ -52,10 +54,10 @@ class Fixes:
 
 
 async def read_fixes(request: Request) -> Fixes:
-    """Read `application`, `eventType`, `eventId`, `channels`, `tags`, `payload` and `reason`.
+    """Read the fixes: `application`, `eventType`, `endpointId`, `payload`, `reason` and so on.
 
-    Null for `eventId`, `channels` or `tags` leaves out what the event had. The bytes of `payload`
-    are taken as they are.
+    Null for `eventId`, `channels`, `tags` or `endpointId` leaves out what the event had. The bytes
+    of `payload` are taken as they are.
 
     Raises:
         Invalid: Fields are not as they must be.
@@ -82,9 +84,10 @@ async def resubmit(given: Parts, caller: Caller, rejected: RejectedEvent, fixes:
     """
     draft = _read(given, rejected, fixes)
     app = await _app(given, caller, draft)
+    await _check_endpoint(given, app, draft)
     message, is_first = await _message(given, rejected, app, draft)
     given.limits.admit(app.id, 1)
-    ack = await given.publisher.publish(_outgoing(message))
+    ack = await given.publisher.publish(_outgoing(message, draft))
     if ack.duplicate and (is_first or not await _is_there(given, message)):
         raise Conflict(TAKEN)
     given.limits.accepted(app.id, 1)
@@ -135,6 +138,16 @@ async def _app(given: Parts, caller: Caller, draft: event.Draft) -> App:
         raise Invalid([FieldFault(loc=("body", "application"), msg=hint)]) from None
 
 
+async def _check_endpoint(given: Parts, app: App, draft: event.Draft) -> None:
+    if draft.endpoint_id is None:
+        return
+    async with given.connection() as link:
+        found = await endpoint.find(link, app.id, draft.endpoint_id)
+    if found is None:
+        hint = "the app has no such endpoint: name one, or null for all that match"
+        raise Invalid([FieldFault(loc=("body", "endpointId"), msg=hint)])
+
+
 async def _message(
     given: Parts, rejected: RejectedEvent, app: App, draft: event.Draft
 ) -> tuple[Message, bool]:
@@ -169,11 +182,15 @@ async def _message(
     return message, chosen == made
 
 
-def _outgoing(message: Message) -> Outgoing:
-    item = outgoing_of(message)
-    if message.content_type != event.JSON:
-        item.head += f"{event.CONTENT_TYPE}: {message.content_type}\r\n".encode()
-    return item
+def _outgoing(message: Message, draft: event.Draft) -> Outgoing:
+    """Make the event anew; that it is for one endpoint, and of which letter it is, stays so."""
+    said = {
+        event.CONTENT_TYPE: None if message.content_type == event.JSON else message.content_type,
+        event.ENDPOINT: draft.endpoint_id,
+        event.DEAD_LETTER: draft.letter_id,
+    }
+    headers = {name: value for name, value in said.items() if value is not None}
+    return with_headers(outgoing_of(message), headers)
 
 
 async def _is_there(given: Parts, message: Message) -> bool:
@@ -187,6 +204,7 @@ def _named(fields: Fields) -> dict[str, str | None]:
         ("application", event.APP, event.UID_PATTERN),
         ("eventType", event.EVENT_TYPE, event.EVENT_TYPE_PATTERN),
         ("eventId", event.EVENT_ID, event.UID_PATTERN),
+        ("endpointId", event.ENDPOINT, event.UID_PATTERN),
     ):
         if fields.has(name):
             headers[header] = fields.optional_text(

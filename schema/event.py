@@ -29,6 +29,8 @@ ENVIRONMENT: Final = "Hookline-Environment"
 APP: Final = "Hookline-App"
 EVENT_TYPE: Final = "Hookline-Event-Type"
 CONTENT_TYPE: Final = "Hookline-Content-Type"
+ENDPOINT: Final = "Hookline-Endpoint"
+DEAD_LETTER: Final = "Hookline-Dead-Letter"
 DEDUPE_ID: Final = "Nats-Msg-Id"
 
 UID_PATTERN: Final = re.compile(r"[a-zA-Z0-9\-_.]{1,256}\Z")
@@ -58,7 +60,10 @@ class Event(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """An event read as a message to be; the app is still only named."""
+    """An event read as a message to be; the app is still only named.
+
+    `endpoint_id`: it is for this endpoint alone. `letter_id`: it was made of this dead letter.
+    """
 
     message_id: str
     app: str
@@ -71,6 +76,8 @@ class Draft(NamedTuple):
     content_type: str
     at: datetime
     by_gateway: bool
+    endpoint_id: str | None = None
+    letter_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +142,9 @@ def _with_headers(event: Event, app: str, event_type: str) -> Draft | Rejection:
     lists = _lists(headers)
     if isinstance(lists, Rejection):
         return lists
+    fault = _reference_fault(headers)
+    if fault is not None:
+        return fault
     return Draft(
         message_id=given or _derived(event),
         app=app,
@@ -147,7 +157,17 @@ def _with_headers(event: Event, app: str, event_type: str) -> Draft | Rejection:
         content_type=_content_type(headers.get(CONTENT_TYPE)),
         at=event.at,
         by_gateway=given is not None,
+        endpoint_id=headers.get(ENDPOINT) or None,
+        letter_id=headers.get(DEAD_LETTER) or None,
     )
+
+
+def _reference_fault(headers: Mapping[str, str]) -> Rejection | None:
+    for name, prefix in ((ENDPOINT, ids.ENDPOINT), (DEAD_LETTER, ids.DEAD_LETTER)):
+        given = headers.get(name)
+        if given and not ids.is_id(prefix, given):
+            return Rejection(reason="bad_reference", detail=f"{name} must be an id, {prefix}...")
+    return None
 
 
 def _derived(event: Event) -> str:

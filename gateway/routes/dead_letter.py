@@ -18,8 +18,9 @@ A letter is shown as
     messageAt, parkedAt, updatedAt
 
 and alone also with `payload` (`{"expired": true}` once expunged), `contentType`, `headers` (those
-that the endpoint had added; of those that hold credentials, `sensitive`, the names) and `response`
-(text, or base64 of what is not UTF-8). What lists take stands in `gateway.letters`.
+that the endpoint had added; of those that hold credentials, `sensitive`, the names), `response`
+(text, or base64 of what is not UTF-8) and `reissuedAs`: the messages that were made of it. What
+lists take stands in `gateway.letters`.
 """
 
 from functools import partial
@@ -38,6 +39,8 @@ from gateway.letters import Gate, read_filter, resolve_scope, show
 from gateway.parts import Parts, parts
 from gateway.query import Query
 from gateway.redeliver import redeliver as send_again
+from gateway.reissue import read_edit, reissue
+from gateway.routes.message import show as show_message
 from gateway.routes.message import show_payload
 from gateway.routing import AnyOperation, Handler, Operation
 from gateway.status import as_text
@@ -48,6 +51,7 @@ from schema.dead_letter import DeadLetter
 from schema.errors import BadState, NotFound
 from schema.store import dead_letter as store
 from schema.store import dead_letter_search as search
+from schema.store import message as messages
 from schema.store.link import Link
 from signer.errors import SignerError
 
@@ -69,6 +73,7 @@ def routes() -> list[AnyOperation]:
         ("GET", ONE, Access.TENANT, get),
         ("POST", f"{ONE}/redeliver", Access.TENANT, redeliver),
         ("POST", f"{ONE}/discard", Access.TENANT, discard),
+        ("POST", f"{ONE}/reissue", Access.OPERATOR, make_anew),
         ("GET", EVERYWHERE, Access.OPERATOR, list_all),
         ("GET", f"{EVERYWHERE}/count", Access.OPERATOR, count_all),
     ]
@@ -106,11 +111,13 @@ async def get(request: Request, caller: Caller) -> Response:
     app = await resolve_app(request, caller)
     async with given.connection() as link:
         letter = await _find(link, request, app)
+        reissued = await messages.made_of(link, app.id, letter.id)
     whole = {
         "payload": show_payload(letter.payload),
         "contentType": letter.content_type,
         "headers": _headers(given, letter),
         "response": None if letter.response is None else as_text(letter.response),
+        "reissuedAs": reissued,
     }
     return answer(show(letter) | whole)
 
@@ -125,6 +132,19 @@ async def redeliver(request: Request, caller: Caller) -> Response:
     async with given.connection() as link:
         letter = await _find(link, request, app)
     return answer(show(letter), 202)
+
+
+async def make_anew(request: Request, caller: Caller) -> Response:
+    """Publish a new message made of a letter: 202 once the stream has it on disk."""
+    given = parts(request)
+    edit = await read_edit(request)
+    app = await resolve_app(request, caller)
+    async with given.connection() as link:
+        letter = await _find(link, request, app)
+    message, target = await reissue(given, caller, app, letter, edit)
+    origin = {"letterId": letter.id, "messageId": letter.message_id}
+    shown = show_message(message, with_content=True)
+    return answer(shown | {"madeOf": origin, "endpointId": target.id}, 202)
 
 
 async def discard(request: Request, caller: Caller) -> Response:

@@ -152,8 +152,12 @@ async def get(request: Request, caller: Caller) -> Response:
     """Give a message by its id or event id, also one that was accepted just now."""
     with_content = Query(request).boolean("with_content", default=True)
     app = await resolve_app(request, caller)
-    message = await find_message(parts(request), app.id, request.path_params["msg_id"])
-    return answer(show(message, with_content=with_content))
+    given = parts(request)
+    message = await find_message(given, app.id, request.path_params["msg_id"])
+    async with given.connection() as link:
+        origin = await store.origin(link, app.id, message.id)
+    made_of = None if origin is None else {"letterId": origin[0], "messageId": origin[1]}
+    return answer(show(message, with_content=with_content) | {"madeOf": made_of})
 
 
 async def expunge(request: Request, caller: Caller) -> Response:

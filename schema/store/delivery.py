@@ -10,7 +10,7 @@ import asyncpg
 from schema.delivery import OWED, State
 from schema.endpoint import EndpointState
 from schema.message import Message
-from schema.store import message, statements
+from schema.store import days, message, statements
 from schema.store.link import Link
 from schema.store.span import Span
 
@@ -102,7 +102,8 @@ async def resend(
     link: Link, app_id: str, message_id: str, endpoint_id: str, *, shard: int, at: datetime
 ) -> None:
     """Owe a message to an endpoint now, by hand. What had ended starts a new run."""
-    await link.execute(_SQL["resend"], app_id, message_id, endpoint_id, shard, at)
+    day = days.day_of(message_id)
+    await link.execute(_SQL["resend"], app_id, message_id, endpoint_id, shard, at, day)
 
 
 async def cancel(link: Link, app_id: str, message_id: str) -> list[str]:

@@ -92,15 +92,20 @@ SELECT state FROM delivery WHERE app_id = $1 AND message_id = $2 AND endpoint_id
 
 -- name: resend :exec
 -- Owe message ($1, $2) to endpoint $3 of shard $4 now ($5), by hand. What is owed already is only
--- due sooner; whatever had ended starts a new run, outside of any order. Served by delivery_pkey.
-INSERT INTO delivery AS d (app_id, message_id, endpoint_id, shard, manual, due_at, created_at)
-VALUES ($1, $2, $3, $4, true, $5, $5)
-ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
-    state = CASE WHEN d.state = 'retrying' THEN d.state ELSE 'pending' END,
-    failures = CASE WHEN d.state IN ('pending', 'retrying') THEN d.failures ELSE 0 END,
-    run = CASE WHEN d.state IN ('pending', 'retrying') THEN d.run ELSE d.run + 1 END,
-    place = CASE WHEN d.state IN ('pending', 'retrying') THEN d.place END,
-    manual = true, due_at = excluded.due_at, reason = NULL;
+-- due sooner; whatever had ended starts a new run, outside of any order. One that it never was for
+-- is counted for the message's day $6. Served by delivery_pkey.
+WITH made AS (
+    INSERT INTO delivery AS d (app_id, message_id, endpoint_id, shard, manual, due_at, created_at)
+    VALUES ($1, $2, $3, $4, true, $5, $5)
+    ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
+        state = CASE WHEN d.state = 'retrying' THEN d.state ELSE 'pending' END,
+        failures = CASE WHEN d.state IN ('pending', 'retrying') THEN d.failures ELSE 0 END,
+        run = CASE WHEN d.state IN ('pending', 'retrying') THEN d.run ELSE d.run + 1 END,
+        place = CASE WHEN d.state IN ('pending', 'retrying') THEN d.place END,
+        manual = true, due_at = excluded.due_at, reason = NULL
+    RETURNING d.app_id, old.app_id IS NULL AS is_new)
+INSERT INTO fanned_out (app_ids, days, numbers)
+SELECT ARRAY[app_id], ARRAY[$6::date], ARRAY[1] FROM made WHERE is_new;
 
 -- name: cancel :many
 -- Call off what is owed of message ($1, $2), by request; give the endpoints.

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from schema.dead_letter import RejectedEvent
 from schema.event import Draft
-from schema.store import columns, statements
+from schema.store import columns, days, statements
 from schema.store.link import Link
 
 _SQL = statements.load("intake")
@@ -27,13 +27,14 @@ class Stored(NamedTuple):
 class Position:
     """How far a shard's intake has come: on the stream that was created at `stream_at`.
 
-    `known` is what was stored of both before.
+    `known` is what was stored of both before, `events` how many of the batch are the shard's.
     """
 
     epoch: int
     sequence: int
     stream_at: datetime | None
     known: "Stored"
+    events: int
 
 
 def place_of(stream_at: datetime | None, sequence: int) -> int:
@@ -59,6 +60,7 @@ class Taking:
         self._deliveries: list[tuple[Any, ...]] = []
         self._places: list[int | None] = []
         self._rejected: list[tuple[object, ...]] = []
+        self._links: list[tuple[str, str, str]] = []
 
     @property
     def events(self) -> int:
@@ -81,6 +83,8 @@ class Taking:
             )
         )
         self._payloads.append(draft.body)
+        if draft.letter_id is not None:
+            self._links.append((app_id, draft.message_id, draft.letter_id))
         return len(self._events)
 
     def fan_out(
@@ -97,6 +101,14 @@ class Taking:
     def reject(self, source: int, event: RejectedEvent) -> None:
         """Add an event that cannot become a message."""
         self._rejected.append((source, *_rejected_row(event)))
+
+    def days(self) -> tuple[list[str], list[date]]:
+        """Give the first message ids of the days that the messages are of, and the days."""
+        return days.of(event[2] for event in self._events)
+
+    def links(self) -> list[list[str]]:
+        """Give the messages that were made of dead letters, as columns."""
+        return [[link[n] for link in self._links] for n in range(3)]
 
     def places(self) -> str:
         """Give the places of the deliveries, for the statement's last parameter."""
@@ -150,6 +162,9 @@ async def take(link: Link, owner: str, positions: Mapping[int, Position], taking
         taking.places(),
         [place.known.sequence for place in places],
         [place.known.stream_at for place in places],
+        *taking.days(),
+        [place.events for place in places],
+        *taking.links(),
     )
     stored = map(Stored, row["moved_positions"] or (), row["moved_streams"] or ())
     return Answer(

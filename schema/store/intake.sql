@@ -2,14 +2,17 @@
 
 -- name: take :one
 -- $1-$3 source shards, their epochs and new positions; $4 the owner; $34 when the streams that the
--- positions count in were created; $36, $37 what was known to be stored of both before.
+-- positions count in were created; $36, $37 what was known to be stored of both before; $40 how
+-- many events of each stand in the batch.
 -- `fenced` are the shards that were written. Of the others, those whose lease holds stand in
 -- `moved_ids` with what is stored of them: Postgres has forgotten a batch, or was restored.
 -- $5-$13 events: source shard, app, message id, type, event id, channels and tags (comma
 -- separated), content type, time; $14 all payloads in a row, $15 where each begins, $16 its size.
 -- $17-$22 deliveries: app, message id, endpoint, shard, whether another process must be woken,
 -- time; $35 their places, null where the endpoint is not ordered. All are array literals but the
--- payloads. $23-$33 rejected events.
+-- payloads. $23-$33 rejected events. $38, $39 the first message ids of the batch's days, and the
+-- days: what was fanned out is counted apart from the deliveries, by app and day. $41-$43 messages
+-- that were made of dead letters: app, message, letter.
 -- `repeated`: numbers of the events that were not stored, as their event id or id is known.
 -- The batch is never joined to itself: the planner takes it for a handful of rows and would compare
 -- each with each. `IN (...) IS TRUE` is looked up in a hash table.
@@ -17,14 +20,21 @@ WITH held AS MATERIALIZED (
     SELECT s.id, s.position, s.stream_at, f.position AS new_position, f.stream_at AS new_stream_at,
            -- As it was known, or as this very statement left it: its answer may have got lost.
            (s.position = f.known AND s.stream_at IS NOT DISTINCT FROM f.known_at)
-           OR (s.position = f.position AND s.stream_at IS NOT DISTINCT FROM f.stream_at) AS follows
+           OR (s.position = f.position AND s.stream_at IS NOT DISTINCT FROM f.stream_at) AS follows,
+           CASE WHEN s.position = f.known AND s.stream_at IS NOT DISTINCT FROM f.known_at
+                THEN f.events ELSE 0 END AS events
     FROM unnest($1::int[], $2::bigint[], $3::bigint[], $34::timestamptz[], $36::bigint[],
-                $37::timestamptz[])
-        AS f(id, epoch, position, stream_at, known, known_at)
+                $37::timestamptz[], $40::int[])
+        AS f(id, epoch, position, stream_at, known, known_at, events)
     JOIN shard AS s ON s.id = f.id AND s.epoch = f.epoch AND s.owner = $4
     ORDER BY s.id FOR NO KEY UPDATE OF s),
 fence AS (
-    UPDATE shard AS s SET position = h.new_position, stream_at = h.new_stream_at
+    UPDATE shard AS s SET position = h.new_position, stream_at = h.new_stream_at,
+                          taken = CASE WHEN s.counted_to = s.position THEN s.taken ELSE 0 END
+                                  + h.events,
+                          counted_from = CASE WHEN s.counted_to = s.position THEN s.counted_from
+                                              ELSE s.position END,
+                          counted_to = h.new_position
     FROM held AS h WHERE s.id = h.id AND h.follows
     RETURNING s.id),
 event AS MATERIALIZED (
@@ -60,6 +70,19 @@ owed AS MATERIALIZED (
 fanned_out AS (
     INSERT INTO delivery (app_id, message_id, endpoint_id, shard, due_at, created_at, place)
     SELECT app_id, message_id, endpoint_id, shard, created_at, created_at, place FROM owed
+    ON CONFLICT DO NOTHING),
+counted AS (
+    INSERT INTO fanned_out (app_ids, days, numbers)
+    SELECT array_agg(app_id), array_agg(day), array_agg(number)
+    FROM (SELECT app_id, count(*) AS number,
+                 ($39::date[])[width_bucket(message_id COLLATE "C", $38::text[])] AS day
+          FROM owed GROUP BY app_id, day) AS d
+    HAVING count(*) > 0),
+linked AS (
+    INSERT INTO message_origin (app_id, message_id, letter_id, created_at)
+    SELECT app_id, message_id, letter_id, now()
+    FROM unnest($41::text[], $42::text[], $43::text[]) AS l(app_id, message_id, letter_id)
+    WHERE ((app_id, message_id) IN (SELECT app_id, id FROM stored)) IS TRUE
     ON CONFLICT DO NOTHING),
 woken AS (
     INSERT INTO wake (shard, app_id, endpoint_id)

@@ -84,6 +84,17 @@ async def restore(link: Link, app_id: str, letter_id: str, message_id: str) -> N
     await link.execute(_SQL["restore"], app_id, letter_id, message_id)
 
 
+async def origin(link: Link, app_id: str, message_id: str) -> tuple[str, str | None] | None:
+    """Give the letter that a message was made of, and the message that had died, if it is known."""
+    row = await link.fetchrow(_SQL["origin"], app_id, message_id)
+    return None if row is None else (row["letter_id"], row["message_id"])
+
+
+async def made_of(link: Link, app_id: str, letter_id: str) -> list[str]:
+    """Give the messages that were made of a letter, the newest first, a hundred at most."""
+    return [row["message_id"] for row in await link.fetch(_SQL["made_of"], app_id, letter_id)]
+
+
 def noun(row: "asyncpg.Record") -> Message:
     """Read a message from a row that has its columns."""
     return Message(

@@ -58,3 +58,15 @@ INSERT INTO message (app_id, id, event_type, event_id, channels, payload, conten
 SELECT app_id, message_id, event_type, event_id, channels, payload, content_type, message_at
 FROM dead_letter WHERE app_id = $1 AND id = $2 AND message_id = $3 AND payload IS NOT NULL
 ON CONFLICT DO NOTHING;
+
+-- name: origin :one
+-- The letter that message ($1, $2) was made of, and its message, unless the letter is no more.
+-- Served by message_origin_pkey and dead_letter_pkey.
+SELECT o.letter_id, l.message_id
+FROM message_origin AS o LEFT JOIN dead_letter AS l ON l.app_id = o.app_id AND l.id = o.letter_id
+WHERE o.app_id = $1 AND o.message_id = $2;
+
+-- name: made_of :many
+-- The messages that were made of letter ($1, $2). Served by message_origin_letter_idx.
+SELECT message_id FROM message_origin WHERE app_id = $1 AND letter_id = $2
+ORDER BY message_id DESC LIMIT 100;

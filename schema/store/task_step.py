@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from schema.store import statements
+from schema.store import days, statements
 from schema.store import task as store
 from schema.store.link import Link
 from schema.task import ItemState, Part, PartState, Task, TaskState
@@ -226,6 +226,7 @@ async def owe(
         at,
         failures,
         delivered_too,
+        *days.of(message_ids),
     )
     return {row["message_id"]: row["run"] for row in rows}
 

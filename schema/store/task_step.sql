@@ -134,16 +134,26 @@ ON CONFLICT DO NOTHING;
 -- name: owe :many
 -- Owe the messages $2 of app $1 to endpoint $3 of shard $4 now ($5), in a run of its own that had $6
 -- failures; what was delivered only if $7, what is owed already not at all. Not by hand: live
--- deliveries go first. Outside of any order. Served by delivery_pkey.
-INSERT INTO delivery AS d (app_id, message_id, endpoint_id, shard, run, failures, due_at,
-                           created_at)
-SELECT $1, message_id, $3, $4, 1, $6, $5, $5 FROM unnest($2::text[]) AS message_id
-ORDER BY message_id
-ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
-    state = 'pending', failures = excluded.failures, run = d.run + 1, place = NULL,
-    manual = false, due_at = excluded.due_at, reason = NULL
-WHERE d.state IN ('dead', 'cancelled') OR (d.state = 'delivered' AND $7::bool)
-RETURNING message_id, run;
+-- deliveries go first. Outside of any order. Those that it never was for are counted by the days $9,
+-- which begin with the message ids $8. Served by delivery_pkey.
+WITH made AS (
+    INSERT INTO delivery AS d (app_id, message_id, endpoint_id, shard, run, failures, due_at,
+                               created_at)
+    SELECT $1, message_id, $3, $4, 1, $6, $5, $5 FROM unnest($2::text[]) AS message_id
+    ORDER BY message_id
+    ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
+        state = 'pending', failures = excluded.failures, run = d.run + 1, place = NULL,
+        manual = false, due_at = excluded.due_at, reason = NULL
+    WHERE d.state IN ('dead', 'cancelled') OR (d.state = 'delivered' AND $7::bool)
+    RETURNING d.app_id, d.message_id, d.run, old.app_id IS NULL AS is_new),
+counted AS (
+    INSERT INTO fanned_out (app_ids, days, numbers)
+    SELECT array_agg(app_id), array_agg(day), array_agg(number)
+    FROM (SELECT app_id, count(*) AS number,
+                 ($9::date[])[width_bucket(message_id COLLATE "C", $8::text[])] AS day
+          FROM made WHERE is_new GROUP BY app_id, day) AS d
+    HAVING count(*) > 0)
+SELECT message_id, run FROM made;
 
 -- name: add_items :exec
 -- Number $2 of task $1 and the following: of part $3, apps $4, messages $5 to endpoints $6, letters

@@ -32,5 +32,6 @@ async def prune_letters(link: Link, before: datetime, most: int) -> int:
 
 
 async def prune_groups(link: Link, before: datetime) -> None:
-    """Drop groups that have no letters and got none since."""
+    """Drop groups that have no letters and got none since, and what was made of letters before."""
     await link.execute(_SQL["prune_groups"], before)
+    await link.execute(_SQL["prune_origins"], before)

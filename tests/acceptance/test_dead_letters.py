@@ -115,6 +115,32 @@ async def test_a_letter_of_a_disabled_endpoint_waits_until_it_is_enabled(world: 
     await world.stands(app, message.id, {endpoint.id: MessageStatus.SUCCESS})
 
 
+async def test_a_letter_with_a_mended_payload_is_a_new_message_for_its_endpoint_alone(
+    world: World,
+) -> None:
+    app, endpoint, message, letter = await _parked(world, "/dead")
+    await world.endpoint(app, "/other")
+    world.receiver.script("/dead", answer())
+
+    answered = await world.http.post(
+        _url(app, letter, "/reissue"), json={"payload": {"amount": 13}, "eventType": "mended"}
+    )
+
+    assert answered.status_code == 202
+    new_id = answered.json()["id"]
+    await world.stands(app, new_id, {endpoint.id: MessageStatus.SUCCESS})
+    [came] = [one for one in world.receiver.requests if one.header("webhook-id") == new_id]
+    assert (came.path, came.body) == ("/dead", b'{"amount":13}')
+    whole = (await world.http.get(_url(app, letter))).json()
+    shown = (await world.http.get(f"/api/v1/app/{app.id}/msg/{new_id}")).json()
+    old = (await world.http.get(f"/api/v1/app/{app.id}/msg/{message.id}")).json()
+    assert (whole["state"], whole["payload"], whole["reissuedAs"]) == ("parked", PAYLOAD, [new_id])
+    assert shown["madeOf"] == {"letterId": letter["id"], "messageId": message.id}
+    assert (shown["eventType"], shown["payload"]) == ("mended", {"amount": 13})
+    assert (old["payload"], old["madeOf"]) == (PAYLOAD, None)
+    await world.stands(app, message.id, {endpoint.id: MessageStatus.FAIL})
+
+
 async def test_letters_are_listed_in_pages_and_by_what_they_are(world: World) -> None:
     app, endpoint, _, first = await _parked(world, "/dead")
     world.receiver.script("/gone", answer(410))

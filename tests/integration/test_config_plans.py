@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest_asyncio
 from schema import ids
 from schema.store import statements
 from schema.store.link import Link, Pool
+from schema.store.reconciliation import FIRST, LAST
 from tests import plans
 from tests.services import Services
 
@@ -47,6 +48,19 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("event_type", "find", [ENVIRONMENT, "type.1"], {"event_type_pkey"}),
     ("event_type", "page_up", [ENVIRONMENT, "", 51, *[False] * 3], {"event_type_pkey"}),
     ("event_type", "page_down", [ENVIRONMENT, "~", 51, *[False] * 3], {"event_type_pkey"}),
+    (
+        "reconciliation",
+        "page_up",
+        [ENVIRONMENT, *FIRST, *LAST, 51, None, False],
+        {"reconciliation_environment_idx", "app_id_key"},
+    ),
+    (
+        "reconciliation",
+        "page_down",
+        [ENVIRONMENT, *FIRST, *LAST, 51, None, False],
+        {"reconciliation_environment_idx", "app_id_key"},
+    ),
+    ("reconciliation", "difference", [], {"reconciliation_difference_idx"}),
     ("event_type", "usable", [ENVIRONMENT, ["type.1"]], {"event_type_pkey"}),
 ]
 # A handful of rows of one endpoint, which an index finds and which are then put in order.
@@ -88,6 +102,10 @@ async def fill(link: Link) -> None:
             [(key, ENVIRONMENTS[n % 20], "operator", HASHES[n], "x", NOW)
              for n, key in enumerate(KEYS)],
             "id environment_id kind hash hint created_at",
+        ),
+        "reconciliation": (
+            [(NOW.date() - timedelta(days=n), app, e, 9) for e, app, _ in APPS for n in range(3)],
+            "day app_id environment_id accepted",
         ),
         "rollup_minute": (
             [(app, endpoint, NOW) for app, endpoint, _ in ENDPOINTS],

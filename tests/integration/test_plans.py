@@ -34,6 +34,10 @@ HOT = [
     ("shard", "claim", set()),
     ("intake", "take", set()),
     ("operational", "note_attempts", {"message_pkey"}),
+    ("reconciliation", "terms", {"delivery_pkey", "delivery_endpoint_idx"}),
+    ("reconciliation", "walk", {"delivery_pkey", "delivery_endpoint_idx"}),
+    ("reconciliation", "due", set()),
+    ("reconciliation", "fold", set()),
 ]
 
 

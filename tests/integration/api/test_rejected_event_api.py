@@ -130,6 +130,24 @@ class TestResubmitting:
             "message": shown["messageId"], "app": tenant.app_id, "reason": "typo",
         }  # fmt: skip
 
+    async def test_one_that_names_an_endpoint_keeps_to_it_or_is_for_all_that_match(
+        self, http: httpx.AsyncClient, tenant: Tenant, bus: Client
+    ) -> None:
+        unknown = f"ep_{'1' * 27}"
+        named = [
+            await rejected(tenant, body=b"{}", headers={event.ENDPOINT: unknown}) for _ in range(2)
+        ]
+
+        kept = await http.post(f"{ALL}/{named[0]}/resubmit", json={})
+        moved = await http.post(f"{ALL}/{named[0]}/resubmit", json={"endpointId": tenant.other_id})
+        _, first, _ = await stored(bus, await last(bus))
+        freed = await http.post(f"{ALL}/{named[1]}/resubmit", json={"endpointId": None})
+        _, second, _ = await stored(bus, await last(bus))
+
+        assert faults(kept) == ["body.endpointId"]
+        assert (moved.status_code, freed.status_code) == (202, 202)
+        assert (first.get(event.ENDPOINT), second.get(event.ENDPOINT)) == (tenant.other_id, None)
+
     async def test_app_type_event_id_and_lists_may_be_mended_too(
         self, desk: Desk, http: httpx.AsyncClient, tenant: Tenant, bus: Client
     ) -> None:

@@ -240,7 +240,7 @@ async def test_what_an_intake_takes_without_the_lease_is_refused_whole(
 async def take_both(link: Link, epochs: dict[int, int]) -> None:
     known = intake.Stored(0, None)
     places = {
-        shard: intake.Position(epoch=epoch, sequence=1, stream_at=NOW, known=known)
+        shard: intake.Position(epoch=epoch, sequence=1, stream_at=NOW, known=known, events=1)
         for shard, epoch in epochs.items()
     }
     await intake.take(link, "d1", places, taking())
@@ -280,7 +280,7 @@ async def _waits(pool: Pool) -> bool:
 
 def at(epoch: int, sequence: int) -> MappingProxyType[int, intake.Position]:
     known = intake.Stored(0, None)
-    place = intake.Position(epoch=epoch, sequence=sequence, stream_at=NOW, known=known)
+    place = intake.Position(epoch=epoch, sequence=sequence, stream_at=NOW, known=known, events=1)
     return MappingProxyType({SHARD: place})
 
 

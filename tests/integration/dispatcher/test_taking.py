@@ -85,6 +85,34 @@ async def test_an_event_is_stored_as_it_was_published(
     assert now() - row["created_at"] < timedelta(seconds=10)
 
 
+@pytest.mark.usefixtures("stream")
+async def test_an_event_that_names_an_endpoint_is_for_that_one_alone_whatever_it_takes(
+    world: World, services: Services, bus: Client
+) -> None:
+    app_id = await world.app()
+    await world.endpoint(app_id, "http://127.0.0.1:1/", state="paused")
+    picky = await world.endpoint(
+        app_id, "http://127.0.0.1:1/", state="paused", event_types=["other"]
+    )
+    disabled = await world.endpoint(app_id, "http://127.0.0.1:1/", state="disabled")
+    letter_id = ids.new_id(ids.DEAD_LETTER, now())
+    async with dispatching(world.pool, services.nats_url):
+        for endpoint_id in (picky, disabled):
+            headers = {"Hookline-Endpoint": endpoint_id, "Hookline-Dead-Letter": letter_id}
+            await publish(bus, app_id, headers=headers)
+
+        async def parked() -> bool:
+            return len(await world.letters()) == 1
+
+        await eventually(parked)
+
+    found = await world.pool.fetch("SELECT endpoint_id, reason FROM delivery ORDER BY message_id")
+    assert [tuple(row) for row in found] == [(picky, None), (disabled, "endpoint_disabled")]
+    linked = await world.pool.fetch("SELECT message_id, letter_id FROM message_origin ORDER BY 1")
+    stored = await world.pool.fetch("SELECT id FROM message ORDER BY id")
+    assert [tuple(row) for row in linked] == [(row["id"], letter_id) for row in stored]
+
+
 REJECTED: list[tuple[str, str, str, bytes, dict[str, str]]] = [
     ("unknown_app", ids.new_id(ids.APP, now()), "a.b", b"{}", {}),
     ("unknown_app", "no-such-uid", "a.b", b"{}", {}),
@@ -97,6 +125,9 @@ REJECTED: list[tuple[str, str, str, bytes, dict[str, str]]] = [
     ("bad_message_id", "APP", "a.b", b"{}", {"Hookline-Message-Id": "msg_1"}),
     ("bad_channels", "APP", "a.b", b"{}", {"Hookline-Channels": "a b"}),
     ("bad_tags", "APP", "a.b", b"{}", {"Hookline-Tags": "a:b"}),
+    ("bad_reference", "APP", "a.b", b"{}", {"Hookline-Endpoint": "ep_1"}),
+    ("bad_reference", "APP", "a.b", b"{}", {"Hookline-Dead-Letter": "dl_1"}),
+    ("unknown_endpoint", "APP", "a.b", b"{}", {"Hookline-Endpoint": f"ep_{'1' * 27}"}),
 ]
 
 
@@ -318,7 +349,9 @@ async def take(
     for one in drafts:
         number = taking.add(claim.shard, one.app, one)
         taking.fan_out(number, "ep_1", claim.shard, foreign=False)
-    place = store.Position(epoch=claim.epoch, sequence=position, stream_at=STREAM_AT, known=known)
+    place = store.Position(
+        epoch=claim.epoch, sequence=position, stream_at=STREAM_AT, known=known, events=len(drafts)
+    )
     async with pool.acquire() as link:
         return await store.take(link, owner, {claim.shard: place}, taking)
 

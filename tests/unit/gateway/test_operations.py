@@ -29,6 +29,8 @@ OPERATORS_ONLY = {
     "POST /api/v1/dead-letter/purge",
     "GET /api/v1/dead-letter-group",
     "GET /api/v1/endpoint-health",
+    "POST /api/v1/app/{app_id}/dead-letter/{letter_id}/reissue",
+    "GET /api/v1/reconciliation",
     "GET /api/v1/rejected-event",
     "GET /api/v1/rejected-event/count",
     "GET /api/v1/rejected-event/{rejected_id}",

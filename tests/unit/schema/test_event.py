@@ -81,6 +81,8 @@ def test_every_header_is_read() -> None:
             "Hookline-App": "acme.example",
             "Hookline-Event-Type": "user.created",
             "Hookline-Content-Type": "application/cloudevents+json; charset=utf-8",
+            "Hookline-Endpoint": f"ep_{'1' * 27}",
+            "Hookline-Dead-Letter": f"dl_{'2' * 27}",
             "Nats-Msg-Id": "not ours",
         }
     )
@@ -89,6 +91,7 @@ def test_every_header_is_read() -> None:
     assert (draft.channels, draft.tags) == (("red", "green"), (r"a/b\c#1",))
     assert (draft.environment, draft.app) == ("org_x", "acme.example")
     assert draft.event_type == "user.created"
+    assert (draft.endpoint_id, draft.letter_id) == (f"ep_{'1' * 27}", f"dl_{'2' * 27}")
     assert draft.content_type == "application/cloudevents+json; charset=utf-8"
 
 
@@ -105,7 +108,8 @@ def test_cloud_events_headers_are_understood_and_ours_win() -> None:
 @pytest.mark.parametrize(
     "header",
     ["Hookline-Event-Id", "Hookline-Channels", "Hookline-Tags", "Hookline-Environment",
-     "Hookline-App", "Hookline-Event-Type", "Hookline-Content-Type"],
+     "Hookline-App", "Hookline-Event-Type", "Hookline-Content-Type", "Hookline-Endpoint",
+     "Hookline-Dead-Letter"],
 )  # fmt: skip
 def test_an_empty_header_is_none(header: str) -> None:
     assert accepted(headers={header: ""}) == accepted()
