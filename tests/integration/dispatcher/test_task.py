@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from nats.aio.client import Client
 
 from schema.dead_letter import LetterState
 from schema.store.dead_letter import Filter
 from schema.store.link import Pool
 from schema.task import ItemState, TaskKind, TaskState
-from tests.dispatching import Running, World, dispatching, eventually, new_world
+from tests.dispatching import Running, World, dispatching, eventually, new_world, publish
 from tests.receiver import Receiver, answer, sequence
 from tests.services import Services
 from tests.tasks import ended, items, letters, move, seen, start, states
@@ -367,3 +368,33 @@ async def test_an_endpoint_that_came_later_gets_the_messages_that_it_would_have_
 
     assert [task.delivered for task in done] == [12, 0]
     assert Counter(request.path for request in receiver.requests) == {"/first": 12, "/later": 12}
+
+
+async def test_events_of_before_an_endpoint_existed_come_as_its_filters_would_have_had_it(
+    world: World, receiver: Receiver, running: Running, bus: Client
+) -> None:
+    app_id = await world.app()
+    for event_type, channels in (
+        ("paid", "eu,us"), ("paid", "us"), ("voided", "eu"), ("paid", ""), ("paid", "eu"),
+    ):  # fmt: skip
+        await publish(bus, app_id, event_type, headers={"Hookline-Channels": channels})
+
+    async def all_stored() -> bool:
+        return await world.pool.fetchval("SELECT count(*) FROM message") == 5
+
+    await eventually(all_stored)
+    late = await world.endpoint(
+        app_id, receiver.url("/late"), event_types=["paid"], channels=["eu"]
+    )
+
+    task = await ended(
+        world,
+        await start(world, running, kind=TaskKind.REPLAY, app_id=app_id, endpoint_id=late),
+    )
+
+    fitting = await world.pool.fetch(
+        "SELECT id FROM message WHERE event_type = 'paid' AND 'eu' = ANY (channels)"
+    )
+    assert (task.state, task.delivered) == (TaskState.FINISHED, 2)
+    assert {one.header("webhook-id") for one in receiver.requests} == {r["id"] for r in fitting}
+    assert await world.states() == {"delivered": 2}
