@@ -21,7 +21,7 @@ from schema.store.reconciliation import Counted, Due
 
 EVERY_S: Final = 15.0
 PER_COST: Final = 19  # for each second of counting so many of rest
-DELIVERIES: Final = 100_000  # counted in a look, about
+DELIVERIES: Final = 100_000  # counted in a statement, about; a look has one, or a large day
 APP_DAYS: Final = 1_000  # in a look, at most
 _DAY: Final = timedelta(days=1)
 _log = logging.getLogger(__name__)
@@ -30,11 +30,12 @@ _log = logging.getLogger(__name__)
 class Reconciler:
     """Counts, compares and keeps what was found."""
 
-    def __init__(self, given: Parts) -> None:
-        """Look at nothing yet."""
+    def __init__(self, given: Parts, *, at_once: int = DELIVERIES) -> None:
+        """Look at nothing yet; a statement counts about `at_once` deliveries."""
         self._pool: Pool = given.pool
         self._clock: Callable[[], datetime] = given.clock
         self._kept = timedelta(days=given.config.retention_days)
+        self._at_once = at_once
         self._known = timedelta(days=given.config.dead_letter_retention_days)
 
     async def run(self) -> None:
@@ -71,14 +72,15 @@ class Reconciler:
             await store.walk(link, day, now)
             before = today - max(self._known, self._kept)
             await store.forget(link, uncounted=since, before=before)
-        due = await store.due(link, now=now, since=since, deliveries=DELIVERIES, most=APP_DAYS)
+        due = await store.due(link, now=now, since=since, deliveries=self._at_once, most=APP_DAYS)
         if due:
             await self._count(link, due, now)
         return bool(due)
 
     async def _count(self, link: Link, due: list[Due], now: datetime) -> None:
         counted = []
-        for one, terms in zip(due, await store.terms(link, due), strict=True):
+        found = await store.terms(link, due, at_once=self._at_once)
+        for one, terms in zip(due, found, strict=True):
             difference = one.accepted - sum(terms)
             at = due_again(one.day, terms, difference, now)
             counted.append(Counted(one.day, one.app_id, terms, at))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 
 from schema import ids
 
@@ -23,6 +24,13 @@ def first_id(day: date) -> str:
 def bounds(day: date) -> tuple[str, str]:
     """Give the ids that a day's messages lie between: from (inclusive), to (exclusive)."""
     return first_id(day), first_id(day + _DAY)
+
+
+def stretches(day: date, number: int) -> list[tuple[str, str]]:
+    """Give the bounds of so many stretches of a day that are equally long, in order."""
+    begin = datetime.combine(day, time(), UTC)
+    cuts = [ids.first_id(ids.MESSAGE, begin + n * _DAY / number) for n in range(number + 1)]
+    return list(pairwise(cuts))
 
 
 def between(least: str, greatest: str) -> tuple[list[str], list[date]]:

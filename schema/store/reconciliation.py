@@ -64,12 +64,29 @@ async def due(link: Link, *, now: datetime, since: date, deliveries: int, most: 
     return [Due(row["day"], row["app_id"], row["accepted"], row["difference"]) for row in rows]
 
 
-async def terms(link: Link, wanted: Sequence[Due]) -> list[Terms]:
-    """Count what became of the deliveries of app-days, in their order."""
-    apps = [one.app_id for one in wanted]
-    lows, highs = zip(*(days.bounds(one.day) for one in wanted), strict=True)
-    found = await link.fetch(_SQL["terms"], apps, list(lows), list(highs))
-    by_number = {row["number"]: Terms(*(row[name] for name in Terms._fields)) for row in found}
+async def terms(link: Link, wanted: Sequence[Due], *, at_once: int) -> list[Terms]:
+    """Count what became of the deliveries of app-days, in their order.
+
+    A day of more than `at_once` is counted stretch by stretch, so that no statement takes long.
+    """
+    small = {one for one in wanted if one.accepted <= at_once}
+    several = [(one, *days.bounds(one.day)) for one in wanted if one in small]
+    found = dict(zip((one for one, *_ in several), await _terms(link, several), strict=True))
+    for one in wanted:
+        if one not in small:
+            parts = days.stretches(one.day, 1 + one.accepted // at_once)
+            counted = [(await _terms(link, [(one, *part)]))[0] for part in parts]
+            found[one] = Terms(*map(sum, zip(*counted, strict=True)))
+    return [found[one] for one in wanted]
+
+
+async def _terms(link: Link, wanted: Sequence[tuple[Due, str, str]]) -> list[Terms]:
+    if not wanted:
+        return []
+    apps = [one.app_id for one, _, _ in wanted]
+    lows, highs = [low for _, low, _ in wanted], [high for _, _, high in wanted]
+    rows = await link.fetch(_SQL["terms"], apps, lows, highs)
+    by_number = {row["number"]: Terms(*(row[name] for name in Terms._fields)) for row in rows}
     return [by_number[number] for number in range(1, len(wanted) + 1)]
 
 

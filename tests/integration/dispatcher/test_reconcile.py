@@ -46,10 +46,11 @@ class Books:
         self.now = now()
         self.metrics = Metrics(CollectorRegistry())
 
-    async def look(self, later: timedelta = timedelta()) -> None:
+    async def look(self, later: timedelta = timedelta(), *, at_once: int = 1_000) -> None:
         """Count all that is due."""
         self.now = max(self.now, now()) + later
-        while await Reconciler(self._parts()).once():
+        reconciler = Reconciler(self._parts(), at_once=at_once)
+        while await reconciler.once():
             pass
 
     async def check(self) -> float:
@@ -223,6 +224,24 @@ async def test_a_day_that_is_over_is_closed_and_deliveries_that_nobody_counted_a
     assert await books.day(other, day) == {"owed": 1, "difference": -1}
     closed = await world.pool.fetch("SELECT app_id FROM reconciliation WHERE due_at IS NULL")
     assert [row["app_id"] for row in closed] == [app_id]
+
+
+async def test_a_large_day_is_counted_stretch_by_stretch(books: Books) -> None:
+    app_id = await books.world.app()
+    endpoint_id = await books.world.endpoint(app_id, "http://127.0.0.1:1/")
+    midnight = now().replace(hour=0, minute=0, second=0, microsecond=0)
+    day = [midnight + n * timedelta(hours=2) for n in range(12)]
+    edges = [midnight - timedelta(milliseconds=4), midnight + DAY]
+    async with books.pool.acquire() as link:
+        for at in (*day, *edges):
+            await rows.delivery(link, app_id, await rows.message(link, app_id, at), endpoint_id)
+        await link.execute(
+            "INSERT INTO fanned_out VALUES ($1, $2, '{12}')", [app_id], [midnight.date()]
+        )
+
+    await books.look(at_once=3)
+
+    assert await books.day(app_id, midnight) == {"accepted": 12, "owed": 12}
 
 
 async def test_days_that_retention_may_have_dropped_are_counted_no_more(books: Books) -> None:
