@@ -14,7 +14,7 @@ from schema import stream
 from schema.event import shard_filters
 from schema.reconciliation import Progress
 from schema.store import reconciliation as store
-from schema.store.link import Pool
+from schema.store.link import Link, Pool
 
 EVERY_S: Final = 60.0
 _ANSWER_S: Final = 2.0
@@ -38,12 +38,18 @@ class StreamCheck:
 
     async def once(self) -> bool:
         """Compare what went on since the last time, unless another process is at it."""
-        async with self._pool.acquire() as link, link.transaction():
-            if await store.try_lock_stream(link):
-                for shard, now, then in await store.unchecked(link):
-                    if then is None or await self._compare(shard, then, now):
-                        await store.checked(link, shard, now)
+        try:
+            async with self._pool.acquire() as link, link.transaction():
+                if await store.try_lock_stream(link):
+                    await self._check(link)
+        except (LookupError, ValueError) as error:  # there is no such stream, or it says so little
+            _log.warning("the stream cannot be counted: %r", error)
         return False
+
+    async def _check(self, link: Link) -> None:
+        for shard, now, then in await store.unchecked(link):
+            if then is None or await self._compare(shard, then, now):
+                await store.checked(link, shard, now)
 
     async def _compare(self, shard: int, then: Progress, now: Progress) -> bool:
         """Tell of events that were passed by; False: the stream would not stand still."""

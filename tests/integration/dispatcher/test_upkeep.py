@@ -199,3 +199,16 @@ async def test_tasks_are_kept_for_90_days_after_they_ended(pool: Pool) -> None:
     assert {row["id"] for row in await pool.fetch("SELECT id FROM task")} == {"recent", "paused"}
     left = await pool.fetch("SELECT task_id FROM task_item")
     assert {row["task_id"] for row in left} == {"recent", "paused"}
+
+
+async def test_what_a_message_was_made_of_is_known_for_as_long_as_letters_are(pool: Pool) -> None:
+    for days in (91, 89):
+        await pool.execute(
+            "INSERT INTO message_origin VALUES ('a', $1, 'dl', $2)",
+            f"{days}",
+            TODAY - timedelta(days=days),
+        )
+
+    await upkeep(pool).once()
+
+    assert await pool.fetchval("SELECT array_agg(message_id) FROM message_origin") == ["89"]
