@@ -74,6 +74,7 @@ class Upkeep:
     async def _prune_letters(self, link: Link, today: datetime) -> None:
         """Drop old dead letters, few at a time: each takes its group with it until the commit."""
         before = today - timedelta(days=self._dead_letter_retention_days)
+        longest = max(self._retention_days, self._dead_letter_retention_days)
         dropped, some = 0, LETTERS
         while some == LETTERS:
             async with link.transaction():
@@ -82,6 +83,7 @@ class Upkeep:
                 some = await upkeep.prune_letters(link, before, LETTERS)
                 if some < LETTERS:
                     await upkeep.prune_groups(link, before)
+                    await upkeep.prune_origins(link, today - timedelta(days=longest))
             dropped += some
         if dropped:
             _log.info("dead letters: %d dropped", dropped)

@@ -58,13 +58,16 @@ CREATE TABLE shard_check (
     taken     bigint NOT NULL
 ) WITH (fillfactor = 50);
 
--- Messages that were made of a dead letter, with what was wrong with it changed.
+-- What a message's event said of it: the one endpoint that it is for, past its filters; the dead
+-- letter that it was made of. Most say neither, and have no row.
 CREATE TABLE message_origin (
-    app_id     text COLLATE "C" NOT NULL,
-    message_id text COLLATE "C" NOT NULL,
-    letter_id  text COLLATE "C" NOT NULL,
-    created_at timestamptz NOT NULL,
+    app_id      text COLLATE "C" NOT NULL,
+    message_id  text COLLATE "C" NOT NULL,
+    endpoint_id text COLLATE "C",
+    letter_id   text COLLATE "C",
+    created_at  timestamptz NOT NULL,
     PRIMARY KEY (app_id, message_id)
 );
-CREATE INDEX message_origin_letter_idx ON message_origin (app_id, letter_id, message_id);
+CREATE INDEX message_origin_letter_idx ON message_origin (app_id, letter_id, message_id)
+    WHERE letter_id IS NOT NULL;
 CREATE INDEX message_origin_created_idx ON message_origin (created_at);

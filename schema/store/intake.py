@@ -60,7 +60,7 @@ class Taking:
         self._deliveries: list[tuple[Any, ...]] = []
         self._places: list[int | None] = []
         self._rejected: list[tuple[object, ...]] = []
-        self._links: list[tuple[str, str, str]] = []
+        self._origins: list[tuple[str, str, str | None, str | None]] = []
 
     @property
     def events(self) -> int:
@@ -83,8 +83,9 @@ class Taking:
             )
         )
         self._payloads.append(draft.body)
-        if draft.letter_id is not None:
-            self._links.append((app_id, draft.message_id, draft.letter_id))
+        if draft.endpoint_id or draft.letter_id:
+            origin = (app_id, draft.message_id, draft.endpoint_id, draft.letter_id)
+            self._origins.append(origin)
         return len(self._events)
 
     def fan_out(
@@ -106,9 +107,9 @@ class Taking:
         """Give the first message ids of the days that the messages are of, and the days."""
         return days.of(event[2] for event in self._events)
 
-    def links(self) -> list[list[str]]:
-        """Give the messages that were made of dead letters, as columns."""
-        return [[link[n] for link in self._links] for n in range(3)]
+    def origins(self) -> list[list[str | None]]:
+        """Give the messages that are for one endpoint, or were made of dead letters, as columns."""
+        return [[origin[n] for origin in self._origins] for n in range(4)]
 
     def places(self) -> str:
         """Give the places of the deliveries, for the statement's last parameter."""
@@ -164,7 +165,7 @@ async def take(link: Link, owner: str, positions: Mapping[int, Position], taking
         [place.known.stream_at for place in places],
         *taking.days(),
         [place.events for place in places],
-        *taking.links(),
+        *taking.origins(),
     )
     stored = map(Stored, row["moved_positions"] or (), row["moved_streams"] or ())
     return Answer(

@@ -11,8 +11,8 @@
 -- $17-$22 deliveries: app, message id, endpoint, shard, whether another process must be woken,
 -- time; $35 their places, null where the endpoint is not ordered. All are array literals but the
 -- payloads. $23-$33 rejected events. $38, $39 the first message ids of the batch's days, and the
--- days: what was fanned out is counted apart from the deliveries, by app and day. $41-$43 messages
--- that were made of dead letters: app, message, letter.
+-- days: what was fanned out is counted apart from the deliveries, by app and day. $41-$44 messages
+-- for one endpoint, or made of dead letters: app, message, endpoint, letter.
 -- `repeated`: numbers of the events that were not stored, as their event id or id is known.
 -- The batch is never joined to itself: the planner takes it for a handful of rows and would compare
 -- each with each. `IN (...) IS TRUE` is looked up in a hash table.
@@ -79,9 +79,10 @@ counted AS (
           FROM owed GROUP BY app_id, day) AS d
     HAVING count(*) > 0),
 linked AS (
-    INSERT INTO message_origin (app_id, message_id, letter_id, created_at)
-    SELECT app_id, message_id, letter_id, now()
-    FROM unnest($41::text[], $42::text[], $43::text[]) AS l(app_id, message_id, letter_id)
+    INSERT INTO message_origin (app_id, message_id, endpoint_id, letter_id, created_at)
+    SELECT app_id, message_id, endpoint_id, letter_id, now()
+    FROM unnest($41::text[], $42::text[], $43::text[], $44::text[])
+        AS l(app_id, message_id, endpoint_id, letter_id)
     WHERE ((app_id, message_id) IN (SELECT app_id, id FROM stored)) IS TRUE
     ON CONFLICT DO NOTHING),
 woken AS (

@@ -64,7 +64,7 @@ ON CONFLICT DO NOTHING;
 -- Served by message_origin_pkey and dead_letter_pkey.
 SELECT o.letter_id, l.message_id
 FROM message_origin AS o LEFT JOIN dead_letter AS l ON l.app_id = o.app_id AND l.id = o.letter_id
-WHERE o.app_id = $1 AND o.message_id = $2;
+WHERE o.app_id = $1 AND o.message_id = $2 AND o.letter_id IS NOT NULL;
 
 -- name: made_of :many
 -- The messages that were made of letter ($1, $2). Served by message_origin_letter_idx.

@@ -9,6 +9,7 @@ from schema.store import days, statements
 from schema.store.link import Link
 
 _SQL = statements.load("reconciliation")
+UNKNOWN: Final = 96  # stretches of a day of which nobody counted a delivery
 FIRST: Final = (date.min, "")
 LAST: Final = (date.max, "~")
 
@@ -67,14 +68,16 @@ async def due(link: Link, *, now: datetime, since: date, deliveries: int, most: 
 async def terms(link: Link, wanted: Sequence[Due], *, at_once: int) -> list[Terms]:
     """Count what became of the deliveries of app-days, in their order.
 
-    A day of more than `at_once` is counted stretch by stretch, so that no statement takes long.
+    A day of more than `at_once`, or of nobody knows how many, is counted stretch by stretch, so
+    that no statement takes long.
     """
-    small = {one for one in wanted if one.accepted <= at_once}
+    small = {one for one in wanted if 0 < one.accepted <= at_once}
     several = [(one, *days.bounds(one.day)) for one in wanted if one in small]
     found = dict(zip((one for one, *_ in several), await _terms(link, several), strict=True))
     for one in wanted:
         if one not in small:
-            parts = days.stretches(one.day, 1 + one.accepted // at_once)
+            number = 1 + one.accepted // at_once if one.accepted else UNKNOWN
+            parts = days.stretches(one.day, number)
             counted = [(await _terms(link, [(one, *part)]))[0] for part in parts]
             found[one] = Terms(*map(sum, zip(*counted, strict=True)))
     return [found[one] for one in wanted]

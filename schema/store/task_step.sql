@@ -276,14 +276,18 @@ ORDER BY d.message_id DESC;
 -- name: messages_up :many
 -- Of the first $5 messages of app $1 with ids between $3 and $4 (exclusive): whether they match
 -- ($6 event types, $7 channel, $8 tag, or null; the event types and channels that endpoint $2 takes)
--- and endpoint $2 was never owed them. Served by message_pkey, endpoint_pkey and delivery_pkey.
+-- and endpoint $2 was never owed them, and they are not for another one alone. Served by message_pkey,
+-- endpoint_pkey, delivery_pkey and message_origin_pkey.
 SELECT m.id AS message_id, m.payload IS NOT NULL AS has_payload,
        ($6::text[] IS NULL OR m.event_type = ANY ($6)) AND ($7::text IS NULL OR $7 = ANY (m.channels))
        AND ($8::text IS NULL OR $8 = ANY (m.tags))
        AND (e.event_types IS NULL OR m.event_type = ANY (e.event_types))
        AND (e.channels IS NULL OR e.channels && m.channels) IS TRUE
        AND NOT EXISTS (SELECT FROM delivery AS d WHERE d.app_id = m.app_id AND d.message_id = m.id
-                                                   AND d.endpoint_id = $2) AS fits
+                                                   AND d.endpoint_id = $2)
+       AND NOT EXISTS (SELECT FROM message_origin AS o
+                       WHERE o.app_id = m.app_id AND o.message_id = m.id AND o.endpoint_id <> $2)
+       AS fits
 FROM (SELECT * FROM message WHERE app_id = $1 AND id > $3 AND id < $4 ORDER BY id LIMIT $5) AS m
 JOIN endpoint AS e ON e.app_id = $1 AND e.id = $2
 ORDER BY m.id;
@@ -296,7 +300,10 @@ SELECT m.id AS message_id, m.payload IS NOT NULL AS has_payload,
        AND (e.event_types IS NULL OR m.event_type = ANY (e.event_types))
        AND (e.channels IS NULL OR e.channels && m.channels) IS TRUE
        AND NOT EXISTS (SELECT FROM delivery AS d WHERE d.app_id = m.app_id AND d.message_id = m.id
-                                                   AND d.endpoint_id = $2) AS fits
+                                                   AND d.endpoint_id = $2)
+       AND NOT EXISTS (SELECT FROM message_origin AS o
+                       WHERE o.app_id = m.app_id AND o.message_id = m.id AND o.endpoint_id <> $2)
+       AS fits
 FROM (SELECT * FROM message WHERE app_id = $1 AND id > $3 AND id < $4 ORDER BY id DESC LIMIT $5) AS m
 JOIN endpoint AS e ON e.app_id = $1 AND e.id = $2
 ORDER BY m.id DESC;

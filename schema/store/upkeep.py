@@ -32,6 +32,10 @@ async def prune_letters(link: Link, before: datetime, most: int) -> int:
 
 
 async def prune_groups(link: Link, before: datetime) -> None:
-    """Drop groups that have no letters and got none since, and what was made of letters before."""
+    """Drop groups that have no letters and got none since."""
     await link.execute(_SQL["prune_groups"], before)
+
+
+async def prune_origins(link: Link, before: datetime) -> None:
+    """Forget what events said of messages that were taken in before."""
     await link.execute(_SQL["prune_origins"], before)

@@ -41,5 +41,5 @@ DELETE FROM endpoint_health_change WHERE at < $1;
 DELETE FROM endpoint_secret WHERE expires_at < $1;
 
 -- name: prune_origins :exec
--- As long as letters are kept. Served by message_origin_created_idx.
+-- Served by message_origin_created_idx.
 DELETE FROM message_origin WHERE created_at < $1;

@@ -398,3 +398,21 @@ async def test_events_of_before_an_endpoint_existed_come_as_its_filters_would_ha
     assert (task.state, task.delivered) == (TaskState.FINISHED, 2)
     assert {one.header("webhook-id") for one in receiver.requests} == {r["id"] for r in fitting}
     assert await world.states() == {"delivered": 2}
+
+
+async def test_a_message_for_one_endpoint_alone_is_missing_at_no_other(
+    world: World, receiver: Receiver, running: Running, bus: Client
+) -> None:
+    app_id = await world.app()
+    first = await world.endpoint(app_id, receiver.url("/first"))
+    second = await world.endpoint(app_id, receiver.url("/second"))
+    await publish(bus, app_id, headers={"Hookline-Endpoint": first})
+    await receiver.wait_for(1)
+
+    task = await ended(
+        world,
+        await start(world, running, kind=TaskKind.REPLAY, app_id=app_id, endpoint_id=second),
+    )
+
+    assert (task.state, task.items) == (TaskState.FINISHED, 0)
+    assert [one.path for one in receiver.requests] == ["/first"]

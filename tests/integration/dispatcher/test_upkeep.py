@@ -204,7 +204,7 @@ async def test_tasks_are_kept_for_90_days_after_they_ended(pool: Pool) -> None:
 async def test_what_a_message_was_made_of_is_known_for_as_long_as_letters_are(pool: Pool) -> None:
     for days in (91, 89):
         await pool.execute(
-            "INSERT INTO message_origin VALUES ('a', $1, 'dl', $2)",
+            "INSERT INTO message_origin VALUES ('a', $1, 'ep', 'dl', $2)",
             f"{days}",
             TODAY - timedelta(days=days),
         )
