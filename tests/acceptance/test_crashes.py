@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 
+import asyncpg
 import httpx
 import pytest
 from svix.api import ApplicationOut, EndpointMessageOut, EndpointOut, MessageStatus
@@ -132,9 +133,25 @@ async def test_nothing_is_missing_when_a_part_is_killed_under_load(
         await load.more(60)
 
     await _nothing_is_missing(world, app, endpoints, load)
+    await _what_was_accepted_was_counted(world, app)
     for at in _repeated_at(world.receiver.requests):
         assert part in {"dispatcher-1", "postgres"}
         assert killed_at - SETTLED_S <= at
+
+
+async def _what_was_accepted_was_counted(world: World, app: ApplicationOut) -> None:
+    link = await asyncpg.connect(world.here.database_url)
+    try:
+        accepted, made = await link.fetchrow(
+            """SELECT coalesce((SELECT sum(accepted) FROM reconciliation WHERE app_id = $1), 0)
+                      + coalesce((SELECT sum(number) FROM fanned_out, unnest(app_ids, numbers)
+                                  AS u(app_id, number) WHERE u.app_id = $1), 0),
+                      (SELECT count(*) FROM delivery WHERE app_id = $1)""",
+            app.id,
+        )
+        assert accepted == made > 0
+    finally:
+        await link.close()
 
 
 def _repeated_at(came: Iterable[Received]) -> list[float]:

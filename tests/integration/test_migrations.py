@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -12,7 +12,7 @@ import pytest_asyncio
 from schema import ids
 from schema.delivery import State
 from schema.migrate import MIGRATIONS, MigrationFault, migrate, missing
-from schema.store import partition
+from schema.store import partition, reconciliation
 from schema.store.link import Link, Pool
 from tests import rows
 from tests.services import SHARDS, Services
@@ -180,6 +180,22 @@ async def test_a_row_of_each_table_lands_in_the_partition_of_its_day(
             for table in partition.PARTITIONED:
                 in_day = await link.fetchval(f"SELECT count(*) FROM {table}_{day:%Y%m%d}")
                 assert (table, n, in_day) == (table, n, 1)
+
+
+async def test_deliveries_are_reconciled_from_the_first_day_on_that_was_counted_as_a_whole(
+    empty: str, pool: Pool
+) -> None:
+    link = await asyncpg.connect(empty)
+    await migrate(link, shards=SHARDS, upto="0009_health.sql")
+    await rows.delivery(link, "app_1", ids.new_id(ids.MESSAGE, rows.now()), "ep_1")
+
+    await migrate(link, shards=SHARDS)
+
+    today = await link.fetchval("SELECT (now() AT TIME ZONE 'UTC')::date")
+    async with pool.acquire() as new:
+        assert await reconciliation.state(link) == (today + timedelta(days=1), today)
+        assert await reconciliation.state(new) == (date.min, today - timedelta(days=1))
+    await link.close()
 
 
 async def test_what_no_day_has_room_for_lands_in_the_default_partition(pool: Pool) -> None:
