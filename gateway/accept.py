@@ -71,11 +71,7 @@ def draft_of(fields: Fields, start: int, end: int, body: bytes, *, max_bytes: in
         Invalid: Fields are not as they must be.
         TooLarge: The payload is larger than the limit.
     """
-    event_id = fields.optional_text(
-        "eventId", min_length=1, max_length=_MAX_LENGTH, pattern=event.UID_PATTERN
-    )
-    if event_id is not None and event_id.startswith(ids.MESSAGE):
-        fields.fault("eventId", f"must not begin with {ids.MESSAGE}")
+    event_id = read_event_id(fields)
     event_type = fields.text(
         "eventType", min_length=1, max_length=_MAX_LENGTH, pattern=event.EVENT_TYPE_PATTERN
     )
@@ -99,6 +95,16 @@ def draft_of(fields: Fields, start: int, end: int, body: bytes, *, max_bytes: in
         tags=tags or None,
         payload=body[start:end],
     )
+
+
+def read_event_id(fields: Fields) -> str | None:
+    """Read `eventId`; what begins as ids of messages do is a fault."""
+    event_id = fields.optional_text(
+        "eventId", min_length=1, max_length=_MAX_LENGTH, pattern=event.UID_PATTERN
+    )
+    if event_id is not None and event_id.startswith(ids.MESSAGE):
+        fields.fault("eventId", f"must not begin with {ids.MESSAGE}")
+    return event_id
 
 
 def is_plain(data: object) -> TypeGuard[Mapping[str, Any]]:

@@ -12,13 +12,21 @@ from typing import Final
 from starlette.requests import Request
 
 from gateway import trail
-from gateway.accept import CHANCE_BYTES, TAKEN, Draft, message_of, outgoing_of, with_headers
+from gateway.accept import (
+    CHANCE_BYTES,
+    TAKEN,
+    Draft,
+    message_of,
+    outgoing_of,
+    read_event_id,
+    with_headers,
+)
 from gateway.auth import Caller
 from gateway.body import Fields, parse, read_body
 from gateway.parts import Parts
 from gateway.redeliver import check_open, no_payload
 from gateway.splice import spans
-from schema import event, ids
+from schema import event
 from schema.app import App
 from schema.dead_letter import DeadLetter
 from schema.endpoint import Endpoint
@@ -60,17 +68,12 @@ async def read_edit(request: Request) -> Edit:
     """
     body = await read_body(request)
     fields = Fields({} if body.strip() in {b"", b"null"} else parse(body))
-    event_id = fields.optional_text(
-        "eventId", min_length=1, max_length=_MAX_LENGTH, pattern=event.UID_PATTERN
-    )
-    if event_id is not None and event_id.startswith(ids.MESSAGE):
-        fields.fault("eventId", f"must not begin with {ids.MESSAGE}")
     edit = Edit(
         payload=None,
         event_type=fields.optional_text(
             "eventType", min_length=1, max_length=_MAX_LENGTH, pattern=event.EVENT_TYPE_PATTERN
         ),
-        event_id=event_id,
+        event_id=read_event_id(fields),
         channels=fields.optional_texts(
             "channels", pattern=event.CHANNEL_PATTERN, min_items=0, max_items=event.MAX_CHANNELS
         ),
@@ -108,20 +111,24 @@ async def reissue(
     given.limits.admit(app.id, 1)
     made = message_of(app.id, draft, given.clock(), os.urandom(CHANCE_BYTES))
     message = replace(made, content_type=letter.content_type or event.JSON)
-    headers = {event.ENDPOINT: target.id, event.DEAD_LETTER: letter.id}
-    if message.content_type != event.JSON:
-        headers[event.CONTENT_TYPE] = message.content_type
-    ack = await given.publisher.publish(with_headers(outgoing_of(message), headers))
-    if ack.duplicate:
-        raise Conflict(TAKEN)
+    await _publish(given, message, letter, target)
     given.limits.accepted(app.id, 1)
-    given.publisher.recent.add(message)
     told = {"message": message.id, "endpoint": target.id} | (
         {} if edit.reason is None else {"reason": edit.reason}
     )
     async with given.transaction() as link:
         await trail.note(link, given, caller, "dead_letter.reissue", letter.id, **told)
     return message, target
+
+
+async def _publish(given: Parts, message: Message, letter: DeadLetter, target: Endpoint) -> None:
+    headers = {event.ENDPOINT: target.id, event.DEAD_LETTER: letter.id}
+    if message.content_type != event.JSON:
+        headers[event.CONTENT_TYPE] = message.content_type
+    ack = await given.publisher.publish(with_headers(outgoing_of(message), headers))
+    if ack.duplicate:
+        raise Conflict(TAKEN)
+    given.publisher.recent.add(message)
 
 
 def _draft(letter: DeadLetter, edit: Edit) -> Draft:
