@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Coroutine, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,8 @@ from schema.errors import HooklineError, SettingsFault
 
 _FLAGS: Final = ("home", "port", "gateways", "dispatchers", "demo")
 _INTERRUPTED: Final = 130
+_OPERATOR_DAYS: Final = 3650  # as long as Svix's
+_APP_DAYS: Final = 28
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,6 +148,20 @@ def _key_revoke(settings: Settings, given: argparse.Namespace) -> int:
     return 0
 
 
+def _jwt_generate(settings: Settings, given: argparse.Namespace) -> int:
+    from deploy.keys import create_token
+
+    made = create_token(
+        settings,
+        environment_id=given.environment,
+        app_id=given.app,
+        now=now(),
+        lifetime=timedelta(days=given.days or (_APP_DAYS if given.app else _OPERATOR_DAYS)),
+    )
+    print(asyncio.run(made))
+    return 0
+
+
 def _serve(part: Coroutine[Any, Any, None]) -> int:
     import uvloop
 
@@ -193,7 +209,11 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("demo", parents=[home], help="receivers and sample events alone")
     one.add_argument("--colour", action="store_true", help=argparse.SUPPRESS)
     one.set_defaults(run=_demo)
-    _add_key_commands(commands.add_parser("key", help="operators' API keys"), home)
+    for name, word, add in (
+        ("key", "operators' API keys", _add_key_commands),
+        ("jwt", "tokens as Svix has them", _add_jwt_commands),
+    ):
+        add(commands.add_parser(name, help=word), home)
     add_dlq(commands, home)
     add_import(commands, home)
     return parser
@@ -210,6 +230,15 @@ def _add_key_commands(parser: argparse.ArgumentParser, home: argparse.ArgumentPa
     one = commands.add_parser("revoke", parents=[home], help="end a key")
     one.add_argument("id", help="key_...")
     one.set_defaults(run=_key_revoke)
+
+
+def _add_jwt_commands(parser: argparse.ArgumentParser, home: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser("generate", parents=[home], help="make a token and print it")
+    one.add_argument("environment", nargs="?", metavar="ORG", help="org_... (the default one)")
+    one.add_argument("--app", metavar="ID", help="app_...: acts within that app alone")
+    one.add_argument("--days", type=int, metavar="N", help="how long it counts (3650; an app's 28)")
+    one.set_defaults(run=_jwt_generate)
 
 
 def _as_environ(given: argparse.Namespace) -> dict[str, str]:

@@ -1,18 +1,18 @@
-"""Keys of an installation: operators' API keys, and the keys of the vault."""
+"""Keys of an installation: operators' API keys, tokens like Svix's, and the keys of the vault."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from deploy.connections import connection
 from deploy.faults import StartFault
 from deploy.home import Home, write_private
 from deploy.settings import Settings
+from gateway.svix_token import make_token, read_rules
 from schema import ids
-from schema.api_key import ALL_SCOPES, ApiKey, KeyKind, hash_of, mint
+from schema.api_key import ALL_SCOPES, ApiKey, KeyKind, hash_of, issue
 from schema.store import api_key as store
 from schema.store import environment as environments
 from schema.store.link import Link
 from signer.vault import generate_keyring_text
-
-_HINT_CHARACTERS = 4
 
 
 async def create_key(
@@ -37,23 +37,63 @@ async def create_key(
         raise StartFault(
             f"there is no environment {environment_id or 'yet: run `hookline migrate`'}"
         )
-    text = mint()
-    key = ApiKey(
-        id=ids.new_id(ids.API_KEY, now),
+    key, text = issue(
         environment_id=environment.id,
-        app_id=None,
         kind=KeyKind.OPERATOR,
+        at=now,
         name=name,
-        hint=text[-_HINT_CHARACTERS:],
         scopes=(ALL_SCOPES,) if environment_id is None else (),
-        session_id=None,
-        created_at=now,
-        expires_at=None,
-        revoked_at=None,
-        last_used_at=None,
     )
     await store.create(link, key, hash_of(text))
     return key, text
+
+
+async def create_token(
+    settings: Settings,
+    *,
+    environment_id: str | None,
+    app_id: str | None,
+    now: datetime,
+    lifetime: timedelta,
+) -> str:
+    """Make a token as Svix does, of an environment's operator or of an app.
+
+    Args:
+        settings: Say what it is signed with.
+        environment_id: Whose, be there one or not; None for the default one.
+        app_id: Where alone it acts; None for all of the environment.
+        now: The time.
+        lifetime: How long it counts.
+
+    Raises:
+        StartFault: It cannot be made.
+    """
+    secret = settings.jwt_secret
+    if secret is None:
+        raise StartFault("no tokens count here: set HOOKLINE_JWT_SECRET")
+    for ident, prefix in ((environment_id, ids.ENVIRONMENT), (app_id, ids.APP)):
+        if ident is not None and not ids.is_id(prefix, ident):
+            raise StartFault(f"{ident} is no id: {prefix} and {ids.LENGTH} letters and digits")
+    if environment_id is None:
+        environment_id = await _default_environment(settings)
+    try:
+        return make_token(
+            read_rules(settings.jwt_algorithm, secret.reveal()),
+            environment_id=environment_id,
+            app_id=app_id,
+            now=now,
+            lifetime=lifetime,
+        )
+    except ValueError as error:
+        raise StartFault(f"HOOKLINE_JWT_SECRET must be {error}") from None
+
+
+async def _default_environment(settings: Settings) -> str:
+    async with connection(settings) as link:
+        found = await environments.find_default(link)
+    if found is None:
+        raise StartFault("there is no environment yet: run `hookline migrate`")
+    return found.id
 
 
 async def keep_operator_key(link: Link, home: Home, *, now: datetime) -> None:

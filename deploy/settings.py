@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Self, get_type_hints
+from urllib.parse import urlsplit
 
 from deploy.values import KINDS, Kind, Network, Secret
 from dispatcher.egress import read_proxy
+from gateway.svix_token import ALGORITHMS, read_rules
 from schema.errors import SettingsFault
 from schema.retry import DEFAULT_WAITS_S, MAX_ATTEMPTS, MAX_WAIT_S
 
@@ -70,6 +72,11 @@ class Settings:
     connect_timeout_s: float = _set(30.0, "Wait for Postgres and NATS at start", low=1, high=600)
     gateway_pool: int = _set(10, "Postgres connections of a gateway", low=2, high=200)
     dispatcher_pool: int = _set(8, "Postgres connections of a dispatcher", low=3, high=200)
+
+    # Who may call
+    public_url: str = _set("", "Where people reach the gateway. Unset: as a request says")
+    jwt_secret: Secret | None = _set(None, "What Svix's tokens are signed with. Unset: none count")
+    jwt_algorithm: str = _set("HS256", "How they are signed", one_of=ALGORITHMS)
 
     # What runs
     host: str = _set("127.0.0.1", "Address that the gateway listens on")
@@ -213,9 +220,15 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
 
 def _clashes(settings: Settings) -> list[str]:
     """Find settings that are right alone and wrong together."""
+    faults = []
     if settings.duplicate_window_s > settings.stream_max_age_days * _DAY_S:
-        return ["HOOKLINE_DUPLICATE_WINDOW_S must not exceed HOOKLINE_STREAM_MAX_AGE_DAYS"]
-    return []
+        faults.append("HOOKLINE_DUPLICATE_WINDOW_S must not exceed HOOKLINE_STREAM_MAX_AGE_DAYS")
+    if settings.jwt_secret is not None:
+        try:
+            read_rules(settings.jwt_algorithm, settings.jwt_secret.reveal())
+        except ValueError as error:
+            faults.append(f"HOOKLINE_JWT_SECRET must be {error}")
+    return faults
 
 
 def _read(name: str, kind: Kind, text: str, about: _About) -> object:
@@ -231,11 +244,25 @@ def _read(name: str, kind: Kind, text: str, about: _About) -> object:
         raise ValueError(f"at most {MAX_ATTEMPTS - 1} waits")
     if name == "HOOKLINE_EGRESS_PROXY":
         read_proxy(value.reveal())
+    if name == "HOOKLINE_PUBLIC_URL":
+        value = _read_base(value)
     if name in _SCHEMES:
         _check_scheme(value, _SCHEMES[name])
     for number in value if isinstance(value, tuple) else (value,):
         _check_range(number, about)
     return value
+
+
+def _read_base(text: str) -> str:
+    """Read where paths are put behind; gives it without a slash at its end.
+
+    Raises:
+        ValueError: It is no such address.
+    """
+    parsed = urlsplit(text)
+    if parsed.scheme not in {"http", "https"} or not parsed.hostname or parsed.query:
+        raise ValueError("an address such as https://hooks.example.com")
+    return text.rstrip("/")
 
 
 def _check_scheme(value: Secret, schemes: tuple[str, ...]) -> None:

@@ -26,6 +26,7 @@ from deploy.telemetry import serve_metrics, shown_registry
 from dispatcher.config import DispatcherConfig
 from dispatcher.egress import read_proxy
 from gateway.config import GatewayConfig
+from gateway.svix_token import TokenRules, read_rules
 from schema.address import AddressPolicy
 from schema.migrate import missing
 from schema.retry import RetryPolicy
@@ -141,6 +142,8 @@ def gateway_config(settings: Settings, *, shards: int) -> GatewayConfig:
     """Choose what a gateway needs to know."""
     return GatewayConfig(
         shards=shards,
+        public_url=settings.public_url,
+        tokens=token_rules(settings),
         max_payload_bytes=settings.max_payload_bytes,
         max_bulk_bytes=settings.max_bulk_bytes,
         app_events_per_s=settings.app_events_per_s,
@@ -150,6 +153,12 @@ def gateway_config(settings: Settings, *, shards: int) -> GatewayConfig:
         disable_after_days=settings.disable_after_days,
         disable_warning_days=settings.disable_warning_days,
     )
+
+
+def token_rules(settings: Settings) -> TokenRules | None:
+    """Say what Svix's tokens are signed with, if they count."""
+    secret = settings.jwt_secret
+    return read_rules(settings.jwt_algorithm, secret.reveal()) if secret else None
 
 
 def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:

@@ -68,6 +68,7 @@ class Upkeep:
             async with link.transaction():
                 if await upkeep.try_lock(link):
                     await upkeep.prune(link, before)
+                    await upkeep.prune_keys(link, today)
             await self._prune_letters(link, today)
             await self._prune_tasks(link, today)
 

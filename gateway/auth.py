@@ -1,10 +1,12 @@
 """Who calls, what they may do, and which app they mean.
 
-`Authorization: Bearer hk_...`. Behind a key of scope `*` may stand `|<environment id>`, which
-selects the environment to act in; without it a key acts in its own.
+`Authorization: Bearer hk_...`, or a token of Svix's. Behind a key of scope `*` may stand
+`|<environment id>`, which selects the environment to act in; without it a key acts in its own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Final
 
@@ -12,7 +14,7 @@ from starlette.requests import Request
 
 from gateway.appbook import KIND
 from gateway.parts import Parts, parts
-from schema.api_key import ALL_SCOPES, ApiKey, KeyKind
+from schema.api_key import ALL_SCOPES, ApiKey, Capability, KeyKind, allows
 from schema.app import App
 from schema.errors import Forbidden, NotFound, Unauthenticated
 
@@ -25,8 +27,20 @@ class Access(Enum):
     """Which callers an operation takes."""
 
     TENANT = "tenant"  # any key; those of an app within that app
+    SERVICE = "service"  # keys that a product holds: operators', and an app's own
+    PORTAL = "portal"  # keys of portals
     OPERATOR = "operator"  # operator keys of the environment
     INSTALLATION = "installation"  # operator keys of every environment
+
+
+_OPERATORS: Final = frozenset({KeyKind.OPERATOR})
+_KINDS: Final[Mapping[Access, frozenset[KeyKind]]] = {
+    Access.TENANT: frozenset(KeyKind),
+    Access.SERVICE: _OPERATORS | {KeyKind.APP},
+    Access.PORTAL: frozenset({KeyKind.PORTAL}),
+    Access.OPERATOR: _OPERATORS,
+    Access.INSTALLATION: _OPERATORS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +49,9 @@ class Caller:
 
     Attributes:
         app_id: The only app there is for this caller; None for operators.
+        capabilities: What the caller may do within that app; None is everything.
+        feature_flags: Which flagged event types there are for this caller; None is all.
+        expires_at: When the key ends; None is never.
     """
 
     environment_id: str
@@ -43,6 +60,9 @@ class Caller:
     key_id: str
     scopes: tuple[str, ...]
     session_id: str | None = None
+    capabilities: tuple[str, ...] | None = None
+    feature_flags: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
 
 
 async def authenticate(request: Request) -> Caller:
@@ -50,6 +70,7 @@ async def authenticate(request: Request) -> Caller:
 
     Raises:
         Unauthenticated: There is no key, or one that does not count (any more).
+        BadState: It is a token of Svix's that stands for nobody.
     """
     # By hand: this runs for every request, and `request.headers` costs ten times as much.
     header = next((value for name, value in request.scope["headers"] if name == _HEADER), b"")
@@ -58,8 +79,6 @@ async def authenticate(request: Request) -> Caller:
     text, _, environment_id = header[len(_SCHEME) :].decode("latin-1").strip().partition("|")
     given = parts(request)
     key = await given.keys.find(text)
-    if key is None:
-        raise Unauthenticated
     if environment_id and environment_id != key.environment_id:
         await _check_environment(given, key, environment_id)
     return Caller(
@@ -69,29 +88,24 @@ async def authenticate(request: Request) -> Caller:
         key_id=key.id,
         scopes=key.scopes,
         session_id=key.session_id,
+        capabilities=key.capabilities,
+        feature_flags=None if key.kind is KeyKind.OPERATOR else key.feature_flags,
+        expires_at=key.expires_at,
     )
 
 
-def admit(caller: Caller, access: Access) -> None:
+def admit(caller: Caller, access: Access, needed: Capability) -> None:
     """Let a caller pass or not.
 
     Raises:
         Forbidden: The key may not do this.
     """
-    if access is not Access.TENANT:
-        require_operator(caller)
+    if caller.kind not in _KINDS[access]:
+        raise Forbidden
     if access is Access.INSTALLATION and ALL_SCOPES not in caller.scopes:
         raise Forbidden
-
-
-def require_operator(caller: Caller) -> None:
-    """Let only operators pass.
-
-    Raises:
-        Forbidden: The key is one of an app.
-    """
-    if caller.kind is not KeyKind.OPERATOR:
-        raise Forbidden
+    if not allows(caller.capabilities, needed):
+        raise Forbidden(f"This key lacks the capability {needed}.")
 
 
 def lend_app(request: Request, app: App) -> None:

@@ -3,11 +3,12 @@
 from typing import Final
 
 from gateway.body import Fields
-from schema.event import UID_PATTERN
+from schema.event import EVENT_TYPE_PATTERN, UID_PATTERN
 from schema.retry import RetryPolicy, read_policy
 
 MAX_UID: Final = 256
 MAX_RATE: Final = 65_535  # deliveries per second; the SDKs' type
+MAX_FLAGS: Final = 25
 MAX_METADATA_BYTES: Final = 4_096
 RATE: Final = ("throttleRate", "rateLimit")
 
@@ -28,6 +29,12 @@ def read_rate(fields: Fields) -> int | None:
 def read_metadata(fields: Fields) -> dict[str, str]:
     """Read metadata; absent is empty."""
     return fields.text_map("metadata", max_bytes=MAX_METADATA_BYTES)
+
+
+def read_flags(fields: Fields) -> tuple[str, ...]:
+    """Read the feature flags of a key's holder; absent is none."""
+    flags = fields.optional_texts("featureFlags", pattern=EVENT_TYPE_PATTERN, max_items=MAX_FLAGS)
+    return flags or ()
 
 
 def read_retry_policy(fields: Fields, present: RetryPolicy | None = None) -> RetryPolicy | None:

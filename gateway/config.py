@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.svix_token import TokenRules
 from schema import event
 from schema.address import AddressPolicy, Network
 
@@ -20,6 +21,9 @@ class GatewayConfig:
             database, while notifications arrive. Changes are heard of at once.
         app_events_per_s: Events that an app may publish in a second, through one process; 0 is any.
         app_backlog: Deliveries that an app may be owed before its events are refused; 0 is any.
+        public_url: Where people reach gateway and console, without a slash at its end; empty is
+            where a request says that it came to.
+        tokens: What Svix's tokens are signed with; None takes none.
         deaf_cache_s: The same while the connection for notifications is down.
     """
 
@@ -29,6 +33,8 @@ class GatewayConfig:
     max_bulk_bytes: int = 16_777_216  # of the body of a bulk request
     app_events_per_s: int = 0
     app_backlog: int = 1_000_000
+    public_url: str = ""
+    tokens: TokenRules | None = None
     https_only: bool = False
     allowed_networks: tuple[Network, ...] = ()
     allow_ip_literals: bool = False

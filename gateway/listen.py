@@ -28,7 +28,7 @@ class Listener:
         match table:
             case "app":
                 self._apps.cache.drop(tenant)
-            case "api_key":
+            case "api_key" | "revoked_token":
                 self._keys.drop(tenant)
             case "environment":
                 self._keys.drop_environment(tenant)

@@ -1,7 +1,8 @@
 """Operations: method, path, who may call, and what answers.
 
-Each file of `gateway.routes` lists its operations; together they are the API, and the guard is
-built from them alone: a handler runs only for a caller that its operation admits.
+Each file of `gateway.routes` lists its operations; together they are the API, and the table of who
+may do what. The guard is built from it alone: a handler runs only for a caller that its operation
+admits.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth import Access, Caller, admit, authenticate
+from schema.api_key import Capability
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
 OpenHandler = Callable[[Request], Awaitable[Response]]
@@ -20,12 +22,26 @@ _PARAMETER: Final = "{"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One thing that the API does for callers with a key. `path` has no trailing slash."""
+    """One thing that the API does for callers with a key. `path` has no trailing slash.
+
+    Attributes:
+        access: Whose keys may do it.
+        capability: What a portal's key must hold for it. If none is named: to look at what is
+            there, and to manage endpoints for whatever changes something.
+    """
 
     method: str
     path: str
     access: Access
     handler: Handler
+    capability: Capability | None = None
+
+    @property
+    def needed(self) -> Capability:
+        """Say which capability it takes."""
+        if self.capability is not None:
+            return self.capability
+        return Capability.VIEW_BASE if self.method == "GET" else Capability.MANAGE_ENDPOINT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +148,11 @@ def _guarded(operation: AnyOperation) -> OpenHandler:
     """Put the guard before a handler."""
     if isinstance(operation, OpenOperation):
         return operation.handler
-    access, handler = operation.access, operation.handler
+    access, needed, handler = operation.access, operation.needed, operation.handler
 
     async def guarded(request: Request) -> Response:
         caller = await authenticate(request)
-        admit(caller, access)
+        admit(caller, access, needed)
         return await handler(request, caller)
 
     return guarded

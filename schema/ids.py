@@ -29,6 +29,8 @@ EVENT_TYPE: Final = "evtype_"
 AUDIT: Final = "audit_"
 TASK: Final = "qtask_"
 ALERT_RULE: Final = "alr_"
+INTEGRATION: Final = "integ_"
+TOKEN: Final = "jwt_"  # noqa: S105 a prefix; behind it stands a digest, no id
 
 EPOCH_S: Final = 1_400_000_000
 LENGTH: Final = 27  # base62 characters behind the prefix

@@ -16,7 +16,7 @@ from svix.api import SvixAsync
 from gateway.app import create_app
 from gateway.config import GatewayConfig
 from schema import ids
-from schema.api_key import ALL_SCOPES, ApiKey, KeyKind, hash_of, mint
+from schema.api_key import ALL_SCOPES, KeyKind, hash_of, issue
 from schema.app import Environment
 from schema.store import api_key, environment
 from schema.store.link import Pool
@@ -137,22 +137,19 @@ async def make_key(
     app_id: str | None = None,
     scopes: tuple[str, ...] = (),
     expires_at: datetime | None = None,
+    capabilities: tuple[str, ...] | None = None,
 ) -> str:
     """Make a key as the command line does; give its text."""
-    text = mint()
-    key = ApiKey(
-        id=ids.new_id(ids.API_KEY, now()),
+    key, text = issue(
         environment_id=environment_id,
         app_id=app_id,
         kind=kind,
+        at=now(),
         name="test",
-        hint=text[-4:],
         scopes=scopes,
-        session_id=None,
-        created_at=now(),
         expires_at=expires_at,
-        revoked_at=None,
-        last_used_at=None,
+        capabilities=capabilities,
+        integration_id=ids.new_id(ids.INTEGRATION, now()) if kind is KeyKind.INTEGRATION else None,
     )
     async with pool.acquire() as link:
         await api_key.create(link, key, hash_of(text))

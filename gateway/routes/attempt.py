@@ -25,6 +25,7 @@ from gateway.routing import AnyOperation, Operation
 from gateway.status import Status, as_text, read_code_class, read_status
 from gateway.window import is_key, read_window_of
 from schema import event, ids
+from schema.api_key import Capability
 from schema.app import App
 from schema.errors import NotFound
 from schema.message import Message
@@ -61,6 +62,7 @@ def routes() -> list[AnyOperation]:
             path=f"{_MESSAGE}/endpoint/{{endpoint_id}}/resend",
             access=Access.TENANT,
             handler=resend,
+            capability=Capability.CREATE_ATTEMPTS,
         ),
     ]
 

@@ -1,29 +1,75 @@
 """About the caller: `/api/v1/auth`."""
 
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answer import answer
+from gateway import trail
+from gateway.answer import answer, nothing
 from gateway.auth import Access, Caller
+from gateway.parts import parts
 from gateway.routing import AnyOperation, Operation
-from schema.api_key import ALL_SCOPES
+from schema import ids
+from schema.api_key import ALL_SCOPES, Capability
+from schema.errors import Forbidden
+from schema.store import api_key, revoked_token
+
+_WHOAMI: Final = "/api/v1/auth/whoami"
+_LOGOUT: Final = "/api/v1/auth/logout"
 
 
 def routes() -> list[AnyOperation]:
     """List the operations about the caller."""
-    path = "/api/v1/auth/whoami"
-    return [Operation(method="GET", path=path, access=Access.TENANT, handler=whoami)]
+    return [
+        Operation(method="GET", path=_WHOAMI, access=Access.TENANT, handler=whoami),
+        Operation(
+            method="POST",
+            path=_LOGOUT,
+            access=Access.PORTAL,
+            handler=logout,
+            capability=Capability.VIEW_BASE,
+        ),
+    ]
 
 
 async def whoami(_request: Request, caller: Caller) -> Response:
-    """Tell a caller who we think they are."""
-    reaches_all = ALL_SCOPES in caller.scopes
+    """Tell a caller who we think they are: Svix's fields, then ours."""
     return answer(
         {
             "envId": caller.environment_id,
             "appId": caller.app_id,
             "streamAppId": None,
-            "permissionSource": "GlobalAuthToken" if reaches_all else "RegionalAuthToken",
+            "permissionSource": _source(caller),
             "sessionId": caller.session_id,
+            "kind": caller.kind,
+            "capabilities": tuple(Capability)
+            if caller.capabilities is None
+            else caller.capabilities,
+            "featureFlags": caller.feature_flags,
+            "expiresAt": caller.expires_at,
         }
     )
+
+
+async def logout(request: Request, caller: Caller) -> Response:
+    """End the key that was shown, at once."""
+    given = parts(request)
+    if caller.app_id is None:  # a portal's key has an app
+        raise Forbidden
+    now = given.clock()
+    async with given.transaction() as link:
+        if caller.key_id.startswith(ids.TOKEN):
+            await revoked_token.revoke(link, caller.app_id, caller.key_id, now, caller.expires_at)
+        else:
+            await api_key.revoke(link, caller.key_id, now)
+        await trail.note(link, given, caller, "portal.logout", caller.key_id)
+    given.keys.drop(caller.app_id)
+    return nothing()
+
+
+def _source(caller: Caller) -> str:
+    """Say what was shown, in Svix's words."""
+    if caller.key_id.startswith(ids.TOKEN):
+        return "SvixJwt"
+    return "GlobalAuthToken" if ALL_SCOPES in caller.scopes else "RegionalAuthToken"

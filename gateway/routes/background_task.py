@@ -25,6 +25,7 @@ from gateway.routing import AnyOperation, Operation
 from gateway.task_fields import LONGEST_RECOVERY, read_messages, read_span
 from gateway.window import is_key, plain
 from schema import ids
+from schema.api_key import Capability
 from schema.errors import NotFound
 from schema.store import task as store
 from schema.store.task import Choice
@@ -62,6 +63,7 @@ def routes() -> list[AnyOperation]:
             path=f"{ENDPOINT}/{word}",
             access=Access.TENANT,
             handler=partial(start, kind),
+            capability=Capability.CREATE_ATTEMPTS,
         )
         for word, kind in _WORDS.items()
     ]

@@ -46,6 +46,7 @@ from gateway.routing import AnyOperation, Handler, Operation
 from gateway.status import as_text
 from gateway.window import is_key, read_window_of
 from schema import ids
+from schema.api_key import Capability
 from schema.app import App
 from schema.dead_letter import DeadLetter
 from schema.errors import BadState, NotFound
@@ -78,7 +79,13 @@ def routes() -> list[AnyOperation]:
         ("GET", f"{EVERYWHERE}/count", Access.OPERATOR, count_all),
     ]
     return [
-        Operation(method=method, path=path, access=access, handler=handler)
+        Operation(
+            method=method,
+            path=path,
+            access=access,
+            handler=handler,
+            capability=Capability.CREATE_ATTEMPTS if handler is redeliver else None,
+        )
         for method, path, access, handler in found
     ]
 

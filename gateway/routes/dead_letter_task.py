@@ -33,6 +33,7 @@ from gateway.query import Query
 from gateway.routes.dead_letter import ALL, EVERYWHERE
 from gateway.routing import AnyOperation, Operation
 from gateway.task_fields import Wish, read_wish
+from schema.api_key import Capability
 from schema.app import App
 from schema.store import endpoint
 from schema.store import task_preview as store
@@ -56,6 +57,7 @@ def routes() -> list[AnyOperation]:
             path=f"{above}/{word}",
             access=access,
             handler=partial(ask, gate, kind),
+            capability=Capability.CREATE_ATTEMPTS if kind is TaskKind.REDELIVER else None,
         )
         for above, access in ((ALL, Access.TENANT), (EVERYWHERE, Access.OPERATOR))
         for word, kind in _WORDS.items()

@@ -177,7 +177,7 @@ async def _create(given: Parts, caller: Caller, app: App, fields: Fields) -> Res
     sealed = seal(given.vault, app.id, endpoint.id, headers)
     endpoint = replace(endpoint, headers=sealed)
     async with given.transaction() as link:
-        await _check_event_types(link, app, endpoint.event_types)
+        await _check_event_types(link, caller, app, endpoint.event_types)
         if app.operational:
             await ensure_operational(link, app)
         await health.act_as(link, caller.key_id)
@@ -192,7 +192,7 @@ async def _change(
     link: Link, given: Parts, caller: Caller, app: App, *, present: Endpoint, endpoint: Endpoint
 ) -> None:
     if endpoint.event_types != present.event_types:
-        await _check_event_types(link, app, endpoint.event_types)
+        await _check_event_types(link, caller, app, endpoint.event_types)
     if endpoint.state is not present.state:
         await health.act_as(link, caller.key_id)
     await store.update(link, endpoint)
@@ -222,11 +222,15 @@ def _owes_otherwise(present: Endpoint, endpoint: Endpoint) -> bool:
     return then != now
 
 
-async def _check_event_types(link: Link, app: App, names: tuple[str, ...] | None) -> None:
+async def _check_event_types(
+    link: Link, caller: Caller, app: App, names: tuple[str, ...] | None
+) -> None:
     if app.operational:
         unusable = [name for name in names or () if name not in set(Kind)]
     else:
-        unusable = await event_type.unusable(link, app.environment_id, names or ())
+        unusable = await event_type.unusable(
+            link, app.environment_id, names or (), caller.feature_flags
+        )
     if unusable:
         listed = ", ".join(unusable)
         msg = f"The following event types don't exist: {listed}"

@@ -14,6 +14,7 @@ from gateway.parts import parts
 from gateway.routes.endpoint import ONE, find_endpoint, lock_endpoint
 from gateway.routing import AnyOperation, Operation
 from gateway.secret import current, read_secret, rotate
+from schema.api_key import Capability
 
 _SECRET: Final = f"{ONE}/secret"
 _GRACE_S: Final = 86_400
@@ -23,9 +24,19 @@ _MAX_GRACE_S: Final = 604_800
 def routes() -> list[AnyOperation]:
     """List the operations on an endpoint's secret."""
     return [
-        Operation(method="GET", path=_SECRET, access=Access.TENANT, handler=reveal),
         Operation(
-            method="POST", path=f"{_SECRET}/rotate", access=Access.TENANT, handler=rotate_secret
+            method="GET",
+            path=_SECRET,
+            access=Access.TENANT,
+            handler=reveal,
+            capability=Capability.VIEW_ENDPOINT_SECRET,
+        ),
+        Operation(
+            method="POST",
+            path=f"{_SECRET}/rotate",
+            access=Access.TENANT,
+            handler=rotate_secret,
+            capability=Capability.MANAGE_ENDPOINT_SECRET,
         ),
     ]
 

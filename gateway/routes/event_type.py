@@ -16,7 +16,6 @@ from gateway.cursor import envelope, read_page
 from gateway.parts import Parts, parts
 from gateway.query import Query
 from gateway.routing import AnyOperation, Operation
-from schema.api_key import KeyKind
 from schema.errors import Conflict, NotFound
 from schema.event import EVENT_TYPE_PATTERN
 from schema.event_type import EventType
@@ -75,7 +74,7 @@ async def list_event_types(request: Request, caller: Caller) -> Response:
             up=page.scans_up,
             limit=page.fetch,
             archived=archived,
-            flagged=_sees_flagged(caller),
+            flags=caller.feature_flags,
             schemas=schemas,
         )
     return answer(envelope(rows, page, lambda event_type: event_type.name, show))
@@ -101,7 +100,7 @@ async def get(request: Request, caller: Caller) -> Response:
     name = _name(request)
     async with parts(request).connection() as link:
         found = await store.find(link, caller.environment_id, name)
-    if found is None or not (found.feature_flags is None or _sees_flagged(caller)):
+    if found is None or not _is_seen(found, caller):
         raise NotFound(KIND)
     return answer(show(found))
 
@@ -157,8 +156,11 @@ def _name(request: Request) -> str:
     return name
 
 
-def _sees_flagged(caller: Caller) -> bool:
-    return caller.kind is KeyKind.OPERATOR
+def _is_seen(event_type: EventType, caller: Caller) -> bool:
+    """Tell whether an event type is there for a caller; the statements of pages say the same."""
+    if caller.feature_flags is None or event_type.feature_flags is None:
+        return True
+    return not set(event_type.feature_flags).isdisjoint(caller.feature_flags)
 
 
 async def _lock(link: Link, caller: Caller, name: str) -> EventType:

@@ -1,4 +1,8 @@
-"""Operators' keys of an environment: `/api/v1/management/authentication/{env_id}/api-token`."""
+"""Keys that do not end by themselves: operators' of an environment, and those of an app.
+
+The former at `/api/v1/management/authentication/{env_id}/api-token`, by Svix's API; the latter at
+`/api/v1/auth/app/{app_id}/api-token`, which is ours.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -9,36 +13,41 @@ from starlette.responses import Response
 
 from gateway import trail
 from gateway.answer import answer, nothing
-from gateway.auth import Access, Caller
+from gateway.auth import Access, Caller, resolve_app
 from gateway.body import Fields, read_fields
+from gateway.common import read_flags
 from gateway.cursor import envelope, read_page
 from gateway.parts import parts
 from gateway.routes.environment import find_environment
 from gateway.routing import AnyOperation, Operation
 from schema import ids
-from schema.api_key import ALL_SCOPES, PREFIX, ApiKey, KeyKind, hash_of, mint
+from schema.api_key import ALL_SCOPES, PREFIX, ApiKey, hash_of, issue
 from schema.errors import NotFound
 from schema.store import api_key as store
 from schema.store.link import Link
 
 KIND: Final = "API key"
-_HINT: Final = 4  # characters of a key's end that may be shown
 _MAX_NAME: Final = 256
 _MAX_EXPIRY_S: Final = 259_200
-_ALL: Final = "/api/v1/management/authentication/{env_id}/api-token"
-_ONE: Final = f"{_ALL}/{{key_id}}"
+_MAX_LIFE_S: Final = 315_360_000  # ten years
+_OPERATORS: Final = "/api/v1/management/authentication/{env_id}/api-token"
+_APPS: Final = "/api/v1/auth/app/{app_id}/api-token"
 
 
 def routes() -> list[AnyOperation]:
     """List the operations on keys."""
-    access = Access.INSTALLATION
+    return [*_routes(_OPERATORS, Access.INSTALLATION), *_routes(_APPS, Access.OPERATOR)]
+
+
+def _routes(path: str, access: Access) -> list[AnyOperation]:
+    one = f"{path}/{{key_id}}"
     return [
-        Operation(method="GET", path=_ALL, access=access, handler=list_keys),
-        Operation(method="POST", path=_ALL, access=access, handler=create),
-        Operation(method="GET", path=_ONE, access=access, handler=get),
-        Operation(method="PUT", path=_ONE, access=access, handler=rename),
-        Operation(method="PATCH", path=_ONE, access=access, handler=patch),
-        Operation(method="POST", path=f"{_ONE}/expire", access=access, handler=expire),
+        Operation(method="GET", path=path, access=access, handler=list_keys),
+        Operation(method="POST", path=path, access=access, handler=create),
+        Operation(method="GET", path=one, access=access, handler=get),
+        Operation(method="PUT", path=one, access=access, handler=rename),
+        Operation(method="PATCH", path=one, access=access, handler=patch),
+        Operation(method="POST", path=f"{one}/expire", access=access, handler=expire),
     ]
 
 
@@ -47,15 +56,14 @@ def show(key: ApiKey) -> dict[str, object]:
     return {**_shown(key), "censoredToken": f"{PREFIX}***{key.hint}"}
 
 
-async def list_keys(request: Request, _caller: Caller) -> Response:
-    """Give a page of the operators' keys that count."""
+async def list_keys(request: Request, caller: Caller) -> Response:
+    """Give a page of the keys that count."""
     given = parts(request)
     page = read_page(request, default_ascending=True, check=lambda key: ids.is_id(ids.API_KEY, key))
     async with given.connection() as link:
-        environment = await find_environment(link, request)
         rows = await store.page(
             link,
-            environment.id,
+            await _owner(link, request, caller),
             bound=page.bound,
             up=page.scans_up,
             limit=page.fetch,
@@ -69,36 +77,34 @@ async def create(request: Request, caller: Caller) -> Response:
     given = parts(request)
     fields = await read_fields(request)
     name = _read_name(fields)
-    scopes = _read_scopes(fields)
+    scopes = _read_scopes(request, fields)
+    flags = read_flags(fields)
+    life_s = fields.optional_integer("expiry", minimum=1, maximum=_MAX_LIFE_S)
     fields.check()
-    text = mint()
     now = given.clock()
     async with given.transaction() as link:
-        environment = await find_environment(link, request)
-        key = ApiKey(
-            id=ids.new_id(ids.API_KEY, now),
-            environment_id=environment.id,
-            app_id=None,
-            kind=KeyKind.OPERATOR,
+        owner = await _owner(link, request, caller)
+        key, text = issue(
+            environment_id=owner.environment_id,
+            app_id=owner.app_id,
+            kind=owner.kind,
+            at=now,
             name=name,
-            hint=text[-_HINT:],
             scopes=scopes,
-            session_id=None,
-            created_at=now,
-            expires_at=None,
-            revoked_at=None,
-            last_used_at=None,
+            expires_at=None if life_s is None else now + timedelta(seconds=life_s),
+            feature_flags=flags,
         )
         await store.create(link, key, hash_of(text))
-        await trail.note(link, given, caller, "key.create", key.id, environment=environment.id)
+        where = {"environment": key.environment_id, "app": key.app_id}
+        await trail.note(link, given, caller, "key.create", key.id, **where)
     return answer({**_shown(key), "token": text})
 
 
-async def get(request: Request, _caller: Caller) -> Response:
+async def get(request: Request, caller: Caller) -> Response:
     """Give a key, without its text."""
     async with parts(request).connection() as link:
-        environment = await find_environment(link, request)
-        key = await store.find_operator(link, environment.id, _id(request))
+        owner = await _owner(link, request, caller)
+        key = await store.find_of(link, owner, _id(request))
     if key is None:
         raise NotFound(KIND)
     return answer(show(key))
@@ -118,7 +124,7 @@ async def patch(request: Request, caller: Caller) -> Response:
     name = (
         (fields.optional_text("name", max_length=_MAX_NAME) or "") if fields.has("name") else None
     )
-    scopes = _read_scopes(fields) if fields.has("scopes") else None
+    scopes = _read_scopes(request, fields) if fields.has("scopes") else None
     fields.check()
     return await _change(request, caller, name=name, scopes=scopes)
 
@@ -131,11 +137,11 @@ async def expire(request: Request, caller: Caller) -> Response:
     fields.check()
     end = given.clock() + timedelta(seconds=expiry_s)
     async with given.transaction() as link:
-        key = await _lock(link, request)
+        key = await _lock(link, request, caller)
         ends = [at for at in (key.expires_at, end) if at is not None]
         await store.update(link, replace(key, expires_at=min(ends)))
         await trail.note(link, given, caller, "key.expire", key.id, seconds=expiry_s)
-    given.keys.drop(key.environment_id)
+    given.keys.drop(key.app_id or key.environment_id)
     return nothing()
 
 
@@ -144,7 +150,7 @@ async def _change(
 ) -> Response:
     given = parts(request)
     async with given.transaction() as link:
-        present = await _lock(link, request)
+        present = await _lock(link, request, caller)
         key = replace(
             present,
             name=present.name if name is None else name,
@@ -152,13 +158,25 @@ async def _change(
         )
         await store.update(link, key)
         await trail.note(link, given, caller, "key.update", key.id)
-    given.keys.drop(key.environment_id)
+    given.keys.drop(key.app_id or key.environment_id)
     return answer(show(key))
 
 
-async def _lock(link: Link, request: Request) -> ApiKey:
-    environment = await find_environment(link, request)
-    key = await store.lock_operator(link, environment.id, _id(request))
+async def _owner(link: Link, request: Request, caller: Caller) -> store.Owner:
+    """Find whose keys a path is about.
+
+    Raises:
+        NotFound: There is no such environment or app.
+    """
+    if "app_id" in request.path_params:
+        app = await resolve_app(request, caller)
+        return store.Owner(environment_id=app.environment_id, app_id=app.id)
+    return store.Owner(environment_id=(await find_environment(link, request)).id)
+
+
+async def _lock(link: Link, request: Request, caller: Caller) -> ApiKey:
+    owner = await _owner(link, request, caller)
+    key = await store.lock_of(link, owner, _id(request))
     if key is None:
         raise NotFound(KIND)
     return key
@@ -178,6 +196,7 @@ def _shown(key: ApiKey) -> dict[str, object]:
         "createdAt": key.created_at,
         "expiresAt": key.expires_at,
         "scopes": key.scopes or None,
+        **({} if key.app_id is None else {"featureFlags": key.feature_flags}),
     }
 
 
@@ -185,10 +204,13 @@ def _read_name(fields: Fields) -> str:
     return fields.text("name", max_length=_MAX_NAME)
 
 
-def _read_scopes(fields: Fields) -> tuple[str, ...]:
+def _read_scopes(request: Request, fields: Fields) -> tuple[str, ...]:
     """Read scopes. One that we do not know would promise a limit that nobody keeps to."""
     scopes = fields.raw("scopes")
     if scopes is None:
+        return ()
+    if "app_id" in request.path_params:
+        fields.fault("scopes", "must be left out: the key of an app acts within that app")
         return ()
     if scopes != [ALL_SCOPES]:
         fields.fault("scopes", f'may only be left out, or ["{ALL_SCOPES}"]: every environment')

@@ -122,7 +122,7 @@ class _Create:
         try:
             app = await resolve_app(request, caller)
         except NotFound:
-            app = await _make_app(request, caller, Fields(data))
+            app = await make_app(request, caller, Fields(data))
         draft = read_draft(data, body, max_bytes=given.config.max_payload_bytes)
         given.limits.admit(app.id, 1)
         message = await self._door.accept(given, app.id, draft)
@@ -179,7 +179,7 @@ async def expunge(request: Request, caller: Caller) -> Response:
     return nothing()
 
 
-async def _make_app(request: Request, caller: Caller, fields: Fields) -> App:
+async def make_app(request: Request, caller: Caller, fields: Fields) -> App:
     """Make the app that a path names by its uid, as the body describes it.
 
     Raises:

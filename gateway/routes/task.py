@@ -26,6 +26,7 @@ from gateway.query import Query
 from gateway.routing import AnyOperation, Handler, Operation
 from gateway.window import is_key, plain
 from schema import event, ids
+from schema.api_key import Capability
 from schema.errors import Conflict
 from schema.store import task as store
 from schema.store.task import Choice
@@ -50,7 +51,13 @@ def routes() -> list[AnyOperation]:
             *(("POST", f"{one}/{word}", partial(move, word)) for word in _WORDS),
         ]
         found += [
-            Operation(method=method, path=path, access=access, handler=handler)
+            Operation(
+                method=method,
+                path=path,
+                access=access,
+                handler=handler,
+                capability=Capability.CREATE_ATTEMPTS if method == "POST" else None,
+            )
             for method, path, handler in handlers
         ]
     return found

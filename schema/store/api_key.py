@@ -1,6 +1,7 @@
 """API keys."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
@@ -17,22 +18,42 @@ async def find(link: Link, digest: bytes) -> ApiKey | None:
     return _noun_or_none(await link.fetchrow(_SQL["by_hash"], digest))
 
 
-async def find_operator(link: Link, environment_id: str, key_id: str) -> ApiKey | None:
-    """Find an operator's key by its id."""
-    return _noun_or_none(await link.fetchrow(_SQL["by_id"], environment_id, key_id))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose keys are meant: the operators' of an environment, or the keys of an app."""
+
+    environment_id: str
+    app_id: str | None = None
+
+    @property
+    def values(self) -> tuple[str, str]:
+        """Give both as the statements take them."""
+        return self.environment_id, self.app_id or ""
+
+    @property
+    def kind(self) -> KeyKind:
+        """Say of which kind the owner's keys are."""
+        return KeyKind.OPERATOR if self.app_id is None else KeyKind.APP
 
 
-async def lock_operator(link: Link, environment_id: str, key_id: str) -> ApiKey | None:
-    """Find an operator's key and keep others from changing it until the transaction ends."""
-    return _noun_or_none(await link.fetchrow(_SQL["lock"], environment_id, key_id))
+async def find_of(link: Link, owner: Owner, key_id: str) -> ApiKey | None:
+    """Find a key of an owner by its id."""
+    return await _by_id(link, "by_id", owner, key_id)
+
+
+async def lock_of(link: Link, owner: Owner, key_id: str) -> ApiKey | None:
+    """Find a key of an owner and keep others from changing it until the transaction ends."""
+    return await _by_id(link, "lock", owner, key_id)
 
 
 async def page(
-    link: Link, environment_id: str, *, bound: str, up: bool, limit: int, now: datetime
+    link: Link, owner: Owner, *, bound: str, up: bool, limit: int, now: datetime
 ) -> list[ApiKey]:
-    """Give up to `limit` operators' keys that count, in the direction of the scan."""
-    name = "page_up" if up else "page_down"
-    return [_noun(row) for row in await link.fetch(_SQL[name], environment_id, bound, limit, now)]
+    """Give up to `limit` keys of an owner that count, in the direction of the scan."""
+    rows = await link.fetch(
+        _SQL["page_up" if up else "page_down"], *owner.values, owner.kind, bound, limit, now
+    )
+    return [_noun(row) for row in rows]
 
 
 async def list_all(link: Link) -> list[ApiKey]:
@@ -61,6 +82,9 @@ async def create(link: Link, key: ApiKey, digest: bytes) -> None:
         key.session_id,
         key.created_at,
         key.expires_at,
+        key.capabilities,
+        key.feature_flags,
+        key.integration_id,
     )
 
 
@@ -79,9 +103,37 @@ async def revoke_of_app(link: Link, environment_id: str, app_id: str, at: dateti
     await link.execute(_SQL["revoke_of_app"], environment_id, app_id, at)
 
 
+async def end_portal(
+    link: Link, owner: Owner, at: datetime, sessions: Collection[str] | None
+) -> None:
+    """Let portals' keys of an app end at a time, unless they do before; None is all sessions."""
+    wanted = None if sessions is None else list(sessions)
+    await link.execute(_SQL["end_portal"], *owner.values, at, wanted)
+
+
+async def revoke_of_integration(
+    link: Link, owner: Owner, integration_id: str, at: datetime
+) -> None:
+    """Revoke the key of an integration of an app."""
+    await link.execute(_SQL["revoke_of_integration"], *owner.values, integration_id, at)
+
+
+async def flag_integration(
+    link: Link, owner: Owner, integration_id: str, flags: Collection[str]
+) -> None:
+    """Give the key of an integration other feature flags."""
+    await link.execute(_SQL["flag_integration"], *owner.values, integration_id, list(flags))
+
+
 async def touch(link: Link, used: Mapping[str, datetime]) -> None:
     """Write down when keys (by id) were used."""
     await link.execute(_SQL["touch"], list(used), list(used.values()))
+
+
+async def _by_id(link: Link, name: str, owner: Owner, key_id: str) -> ApiKey | None:
+    environment_id, app_id = owner.values
+    row = await link.fetchrow(_SQL[name], environment_id, key_id, app_id, owner.kind)
+    return _noun_or_none(row)
 
 
 def _noun_or_none(row: "asyncpg.Record | None") -> ApiKey | None:
@@ -89,6 +141,7 @@ def _noun_or_none(row: "asyncpg.Record | None") -> ApiKey | None:
 
 
 def _noun(row: "asyncpg.Record") -> ApiKey:
+    capabilities = row["capabilities"]
     return ApiKey(
         id=row["id"],
         environment_id=row["environment_id"],
@@ -102,4 +155,7 @@ def _noun(row: "asyncpg.Record") -> ApiKey:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
+        capabilities=None if capabilities is None else tuple(capabilities),
+        feature_flags=tuple(row["feature_flags"]),
+        integration_id=row["integration_id"],
     )

@@ -46,6 +46,12 @@ async def insert(link: Link, environment: Environment) -> None:
     )
 
 
+async def ensure(link: Link, environment_id: str, *, name: str, kind: str, at: datetime) -> bool:
+    """Make an environment, unless there ever was one with this id; tell whether it is new."""
+    made = await link.fetchval(_SQL["ensure"], environment_id, name, kind, at)
+    return made is not None
+
+
 async def update(link: Link, environment: Environment) -> None:
     """Write what may change: the name and the retry policy."""
     await link.execute(

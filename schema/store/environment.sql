@@ -29,6 +29,13 @@ FROM environment WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2;
 INSERT INTO environment (id, name, kind, is_default, retry_policy, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7);
 
+-- name: ensure :one
+-- Unless there is one with this id, be it deleted. Served by environment_pkey.
+INSERT INTO environment (id, name, kind, is_default, created_at, updated_at)
+VALUES ($1, $2, $3, false, $4, $4)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
 -- name: update :exec
 -- Served by environment_pkey.
 UPDATE environment SET name = $2, retry_policy = $3, updated_at = $4 WHERE id = $1;

@@ -30,7 +30,7 @@ async def page(
     up: bool,
     limit: int,
     archived: bool,
-    flagged: bool,
+    flags: Collection[str] | None,
     schemas: bool,
 ) -> list[EventType]:
     """Give up to `limit` event types beyond a name, in the direction of the scan.
@@ -42,7 +42,7 @@ async def page(
         up: The direction.
         limit: How many.
         archived: With those that are archived.
-        flagged: With those behind a feature flag.
+        flags: With those behind one of these feature flags; None is with all.
         schemas: With their schemas; without, they read as None.
     """
     rows = await link.fetch(
@@ -51,7 +51,7 @@ async def page(
         bound,
         limit,
         archived,
-        flagged,
+        None if flags is None else list(flags),
         schemas,
     )
     return [_noun(row) for row in rows]
@@ -76,9 +76,19 @@ async def expunge(link: Link, environment_id: str, name: str) -> None:
     await link.execute(_SQL["expunge"], environment_id, name)
 
 
-async def unusable(link: Link, environment_id: str, names: Collection[str]) -> list[str]:
-    """Give those of the names that a filter may not use: unknown or archived."""
-    rows = await link.fetch(_SQL["usable"], environment_id, list(names))
+async def unusable(
+    link: Link, environment_id: str, names: Collection[str], flags: Collection[str] | None
+) -> list[str]:
+    """Give those of the names that a filter may not use: unknown, archived, or not to be seen.
+
+    Args:
+        link: A connection.
+        environment_id: Whose.
+        names: Of event types.
+        flags: Of whoever wants to use them; None is of one who sees all.
+    """
+    seen = None if flags is None else list(flags)
+    rows = await link.fetch(_SQL["usable"], environment_id, list(names), seen)
     usable = {row["name"] for row in rows}
     return [name for name in names if name not in usable]
 

@@ -13,13 +13,13 @@ SELECT environment_id, name, description, schemas, archived, deprecated, group_n
 FROM event_type WHERE environment_id = $1 AND name = $2 FOR UPDATE;
 
 -- name: page_up :many
--- $1 environment, $2 a name, $3 how many behind it, $4 archived ones too, $5 flagged ones too,
--- $6 with schemas. Served by event_type_pkey.
+-- $1 environment, $2 a name, $3 how many behind it, $4 archived ones too, $5 the flags whose
+-- event types are seen (NULL: all are), $6 with schemas. Served by event_type_pkey.
 SELECT environment_id, name, description, CASE WHEN $6 THEN schemas END AS schemas, archived,
        deprecated, group_name, feature_flags, created_at, updated_at
 FROM event_type
 WHERE environment_id = $1 AND name > $2 AND ($4 OR NOT archived)
-  AND ($5 OR feature_flags IS NULL)
+  AND ($5::text[] IS NULL OR feature_flags IS NULL OR feature_flags && $5)
 ORDER BY name LIMIT $3;
 
 -- name: page_down :many
@@ -28,7 +28,7 @@ SELECT environment_id, name, description, CASE WHEN $6 THEN schemas END AS schem
        deprecated, group_name, feature_flags, created_at, updated_at
 FROM event_type
 WHERE environment_id = $1 AND name < $2 AND ($4 OR NOT archived)
-  AND ($5 OR feature_flags IS NULL)
+  AND ($5::text[] IS NULL OR feature_flags IS NULL OR feature_flags && $5)
 ORDER BY name DESC LIMIT $3;
 
 -- name: insert :one
@@ -60,6 +60,8 @@ RETURNING created_at, xmax = 0 AS is_new;
 DELETE FROM event_type WHERE environment_id = $1 AND name = $2;
 
 -- name: usable :many
--- Of the names $2 those that a filter may use. Served by event_type_pkey.
+-- Of the names $2 those that a filter may use, seen with flags $3 (NULL: all are).
+-- Served by event_type_pkey.
 SELECT name FROM event_type
-WHERE environment_id = $1 AND name = ANY ($2::text[]) AND NOT archived;
+WHERE environment_id = $1 AND name = ANY ($2::text[]) AND NOT archived
+  AND ($3::text[] IS NULL OR feature_flags IS NULL OR feature_flags && $3);

@@ -26,6 +26,12 @@ async def prune(link: Link, before: datetime) -> None:
         await link.execute(_SQL[name], before)
 
 
+async def prune_keys(link: Link, before: datetime) -> None:
+    """Drop what is left of keys and tokens that ended before."""
+    for name in ("prune_keys", "prune_tokens"):
+        await link.execute(_SQL[name], before)
+
+
 async def prune_letters(link: Link, before: datetime, most: int) -> int:
     """Drop up to `most` dead letters that nothing was done to since; give their number."""
     return len(await link.fetch(_SQL["prune_letters"], before, most))

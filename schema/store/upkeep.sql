@@ -37,6 +37,15 @@ DELETE FROM rollup_minute WHERE bucket < $1;
 -- The history alone. Served by endpoint_health_change_at_idx.
 DELETE FROM endpoint_health_change WHERE at < $1;
 
+-- name: prune_keys :exec
+-- Of portals alone: nobody lists them, and there are many. Served by api_key_portal_idx.
+DELETE FROM api_key
+WHERE kind = 'portal' AND expires_at AT TIME ZONE 'UTC' < $1::timestamptz AT TIME ZONE 'UTC';
+
+-- name: prune_tokens :exec
+-- Those that have ended by themselves. Served by revoked_token_forget_idx.
+DELETE FROM revoked_token WHERE forget_at < $1;
+
 -- name: prune_secrets :exec
 DELETE FROM endpoint_secret WHERE expires_at < $1;
 

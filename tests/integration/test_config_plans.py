@@ -25,14 +25,23 @@ ENDPOINTS = [
 ]
 ENVIRONMENT, APP, APP_UID = APPS[2_000]
 ENDPOINT, ENDPOINT_UID = ENDPOINTS[6_000][1:]
+INTEGRATION = ids.new_id(ids.INTEGRATION, NOW)
 KEYS = [ids.new_id(ids.API_KEY, NOW) for _ in range(4_000)]
 HASHES = [hashlib.sha256(key.encode()).digest() for key in KEYS]
 # Statement, parameters, and the indexes that may serve it.
 LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("api_key", "by_hash", [HASHES[9]], {"api_key_hash_key", "environment_pkey"}),
-    ("api_key", "page_up", [ENVIRONMENT, "", 51, NOW], {"api_key_environment_idx"}),
-    ("api_key", "page_down", [ENVIRONMENT, "~", 51, NOW], {"api_key_environment_idx"}),
-    ("api_key", "revoke_of_app", [ENVIRONMENT, APP, NOW], {"api_key_environment_idx"}),
+    ("api_key", "page_up", [ENVIRONMENT, "", "operator", "", 51, NOW], {"api_key_owner_idx"}),
+    ("api_key", "page_down", [ENVIRONMENT, APP, "app", "~", 51, NOW], {"api_key_owner_idx"}),
+    ("api_key", "revoke_of_app", [ENVIRONMENT, APP, NOW], {"api_key_owner_idx"}),
+    ("api_key", "end_portal", [ENVIRONMENT, APP, NOW, None], {"api_key_owner_idx"}),
+    (
+        "api_key",
+        "revoke_of_integration",
+        [ENVIRONMENT, APP, INTEGRATION, NOW],
+        {"api_key_owner_idx"},
+    ),
+    ("api_key", "flag_integration", [ENVIRONMENT, APP, INTEGRATION, []], {"api_key_owner_idx"}),
     ("api_key", "touch", [[KEYS[1]], [NOW]], {"api_key_pkey"}),
     ("app", "by_id", [ENVIRONMENT, APP], {"app_pkey", "app_id_key"}),
     ("app", "by_uid", [ENVIRONMENT, APP_UID], {"app_uid_idx"}),
@@ -45,9 +54,13 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("endpoint", "delete_all", [APP, NOW], {"endpoint_pkey"}),
     ("endpoint", "attempted", [APP, ENDPOINT, NOW, NOW], {"rollup_minute_pkey"}),
     ("endpoint_secret", "live", [APP, ENDPOINT, NOW], {"endpoint_secret_pkey"}),
+    ("integration", "page_up", [APP, "", 51], {"integration_pkey"}),
+    ("integration", "page_down", [APP, "~", 51], {"integration_pkey"}),
+    ("integration", "delete_all", [APP], {"integration_pkey"}),
+    ("revoked_token", "ends_at", [APP, "jwt_1", NOW], {"revoked_token_pkey"}),
+    ("upkeep", "prune_keys", [NOW - timedelta(days=1)], {"api_key_portal_idx"}),
+    ("upkeep", "prune_tokens", [NOW - timedelta(days=1)], {"revoked_token_forget_idx"}),
     ("event_type", "find", [ENVIRONMENT, "type.1"], {"event_type_pkey"}),
-    ("event_type", "page_up", [ENVIRONMENT, "", 51, *[False] * 3], {"event_type_pkey"}),
-    ("event_type", "page_down", [ENVIRONMENT, "~", 51, *[False] * 3], {"event_type_pkey"}),
     (
         "reconciliation",
         "page_up",
@@ -61,7 +74,9 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
         {"reconciliation_environment_idx", "app_id_key"},
     ),
     ("reconciliation", "difference", [], {"reconciliation_difference_idx"}),
-    ("event_type", "usable", [ENVIRONMENT, ["type.1"]], {"event_type_pkey"}),
+    ("event_type", "page_up", [ENVIRONMENT, "", 51, False, None, False], {"event_type_pkey"}),
+    ("event_type", "page_down", [ENVIRONMENT, "~", 51, False, ["x"], False], {"event_type_pkey"}),
+    ("event_type", "usable", [ENVIRONMENT, ["type.1"], None], {"event_type_pkey"}),
 ]
 # A handful of rows of one endpoint, which an index finds and which are then put in order.
 SORTED = {("endpoint_secret", "live")}
@@ -72,6 +87,13 @@ async def filled(services: Services) -> AsyncIterator[Pool]:
     """Lend a database with some thousand rows in every table, and honest statistics."""
     async with plans.filled_database(services, fill) as pool:
         yield pool
+
+
+def owner_of(number: int) -> tuple[object, ...]:
+    """Make every fourth key a portal's, which has ended."""
+    environment, app, _ = APPS[number]
+    of_portal = number % 4 == 0
+    return (environment, app, "portal", NOW) if of_portal else (environment, None, "operator", None)
 
 
 async def fill(link: Link) -> None:
@@ -99,9 +121,16 @@ async def fill(link: Link) -> None:
             "environment_id name created_at updated_at",
         ),
         "api_key": (
-            [(key, ENVIRONMENTS[n % 20], "operator", HASHES[n], "x", NOW)
-             for n, key in enumerate(KEYS)],
-            "id environment_id kind hash hint created_at",
+            [(key, *owner_of(n), HASHES[n], "x", NOW) for n, key in enumerate(KEYS)],
+            "id environment_id app_id kind expires_at hash hint created_at",
+        ),
+        "integration": (
+            [(app, ids.new_id(ids.INTEGRATION, NOW), "x", b"s", *times) for _, app, _ in APPS],
+            "app_id id name sealed created_at updated_at",
+        ),
+        "revoked_token": (
+            [(app, f"jwt_{n}", NOW, NOW, NOW) for _, app, _ in APPS for n in range(2)],
+            "app_id token issued_before ends_at forget_at",
         ),
         "reconciliation": (
             [(NOW.date() - timedelta(days=n), app, e, 9) for e, app, _ in APPS for n in range(3)],

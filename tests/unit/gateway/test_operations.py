@@ -5,6 +5,7 @@ import pytest
 from gateway.app import operations
 from gateway.auth import Access
 from gateway.routing import AnyOperation, OpenOperation, Operation, build
+from schema.api_key import Capability, allows
 
 ALL = operations()
 OPERATORS_ONLY = {
@@ -31,11 +32,40 @@ OPERATORS_ONLY = {
     "GET /api/v1/endpoint-health",
     "POST /api/v1/app/{app_id}/dead-letter/{letter_id}/reissue",
     "GET /api/v1/reconciliation",
+    "POST /api/v1/auth/app-portal-access/{app_id}",
+    "POST /api/v1/auth/dashboard-access/{app_id}",
+    "POST /api/v1/auth/app/{app_id}/expire-all",
+    "GET /api/v1/auth/app/{app_id}/api-token",
+    "POST /api/v1/auth/app/{app_id}/api-token",
+    "GET /api/v1/auth/app/{app_id}/api-token/{key_id}",
+    "PUT /api/v1/auth/app/{app_id}/api-token/{key_id}",
+    "PATCH /api/v1/auth/app/{app_id}/api-token/{key_id}",
+    "POST /api/v1/auth/app/{app_id}/api-token/{key_id}/expire",
     "GET /api/v1/rejected-event",
     "GET /api/v1/rejected-event/count",
     "GET /api/v1/rejected-event/{rejected_id}",
     "POST /api/v1/rejected-event/{rejected_id}/discard",
     "POST /api/v1/rejected-event/{rejected_id}/resubmit",
+}
+
+SECRETS = {Capability.MANAGE_ENDPOINT_SECRET, Capability.MANAGE_ENDPOINT}
+_ENDPOINT = "/api/v1/app/{app_id}/endpoint/{endpoint_id}"
+_LETTERS = "/api/v1/app/{app_id}/dead-letter"
+SPECIAL = {
+    f"GET {_ENDPOINT}/secret": Capability.VIEW_ENDPOINT_SECRET,
+    f"POST {_ENDPOINT}/secret/rotate": Capability.MANAGE_ENDPOINT_SECRET,
+    f"POST {_ENDPOINT}/recover": Capability.CREATE_ATTEMPTS,
+    f"POST {_ENDPOINT}/replay-missing": Capability.CREATE_ATTEMPTS,
+    f"POST {_ENDPOINT}/bulk-replay": Capability.CREATE_ATTEMPTS,
+    f"POST {_LETTERS}/redeliver": Capability.CREATE_ATTEMPTS,
+    f"POST {_LETTERS}/{{letter_id}}/redeliver": Capability.CREATE_ATTEMPTS,
+    "POST /api/v1/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend": (
+        Capability.CREATE_ATTEMPTS
+    ),
+    **{
+        f"POST /api/v1/app/{{app_id}}/task/{{task_id}}/{word}": Capability.CREATE_ATTEMPTS
+        for word in ("pause", "resume", "cancel")
+    },
 }
 
 
@@ -60,6 +90,41 @@ def test_operators_alone_do_what_concerns_more_than_one_app_or_makes_messages() 
     told = {name(o) for o in ALL if o.path.startswith(above)}
 
     assert of(Access.OPERATOR) == OPERATORS_ONLY | told
+
+
+def test_an_app_manages_its_integrations_by_its_own_key_and_only_a_portals_key_logs_out() -> None:
+    assert of(Access.SERVICE) == {name(o) for o in ALL if "/integration" in o.path}
+    assert of(Access.PORTAL) == {"POST /api/v1/auth/logout"}
+
+
+def test_what_looks_takes_the_least_capability_and_what_changes_takes_most_unless_it_says() -> None:
+    said = {
+        name(o): o.needed
+        for o in ALL
+        if isinstance(o, Operation) and o.access is Access.TENANT and o.capability is not None
+    }
+    told = {o.method: o.needed for o in ALL if isinstance(o, Operation) and o.capability is None}
+
+    assert said.items() >= SPECIAL.items()
+    assert {said[key] for key in said.keys() - SPECIAL.keys()} <= {
+        Capability.CREATE_ATTEMPTS,
+        Capability.MANAGE_TRANSFORMATIONS,
+    }
+    assert told == {
+        "GET": Capability.VIEW_BASE,
+        **dict.fromkeys(("POST", "PUT", "PATCH", "DELETE"), Capability.MANAGE_ENDPOINT),
+    }
+
+
+def test_a_capability_takes_in_what_is_less() -> None:
+    assert {
+        needed: {held for held in Capability if allows([held], needed)} for needed in Capability
+    } == {
+        **{one: {one} for one in Capability},
+        Capability.VIEW_ENDPOINT_SECRET: SECRETS | {Capability.VIEW_ENDPOINT_SECRET},
+        Capability.MANAGE_ENDPOINT_SECRET: SECRETS,
+    }
+    assert all(allows(None, needed) for needed in Capability)
 
 
 def test_management_is_for_the_installations_operators() -> None:
