@@ -35,7 +35,7 @@ class Access(Enum):
 
 _OPERATORS: Final = frozenset({KeyKind.OPERATOR})
 _KINDS: Final[Mapping[Access, frozenset[KeyKind]]] = {
-    Access.TENANT: frozenset(KeyKind),
+    Access.TENANT: _OPERATORS | {KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION},
     Access.SERVICE: _OPERATORS | {KeyKind.APP},
     Access.PORTAL: frozenset({KeyKind.PORTAL}),
     Access.OPERATOR: _OPERATORS,

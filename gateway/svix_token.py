@@ -7,6 +7,7 @@ not end by itself. The source is Svix's server, `svix-server/src/core/security.r
 
 import hashlib
 import hmac
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,11 +31,14 @@ LEAST_SECRET_BYTES: Final = 16
 LEEWAY: Final = timedelta(seconds=60)  # for clocks that differ
 _BAD: Final = "bad_token"
 _HMAC: Final = "HS"
+_LAST_S: Final = 200_000_000_000
 _JTI_BYTES: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGEST_CHARACTERS: Final = 40  # 160 bits
 _CHECKS: Final[Any] = {
-    # An issuer's clock that is ahead is no fault, and which fields there must be we say ourselves.
+    # Times are held to our clock, and which fields there must be we say ourselves.
+    "verify_exp": False,
+    "verify_nbf": False,
     "verify_iat": False,
     "verify_aud": False,
     "verify_iss": False,
@@ -113,7 +117,7 @@ def read_token(rules: TokenRules, text: str, now: datetime) -> Token:
             text,
             rules.checks,
             algorithms=[rules.algorithm],
-            options=_CHECKS | {"verify_exp": False, "verify_nbf": False},
+            options=_CHECKS,
         )
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise Unauthenticated("Invalid token") from None
@@ -198,7 +202,7 @@ def _key(
 
 
 def _name(text: str, claims: Mapping[str, Any]) -> str:
-    """Name a token by its `jti`, or by what is signed: a signature can be written in many ways."""
+    """Name a token by its `jti`, or by what is signed, however the signature is written."""
     ident = claims.get("jti")
     source = f"jti:{ident}" if isinstance(ident, str) and ident else text.rpartition(".")[0]
     return ids.TOKEN + hashlib.sha256(source.encode()).hexdigest()[:_DIGEST_CHARACTERS]
@@ -212,7 +216,7 @@ def _flags(claims: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
-    """Read a time, in seconds since 1970.
+    """Read a time, in seconds since 1970; what is beyond a few thousand years is as good as then.
 
     Raises:
         Unauthenticated: It is none.
@@ -220,9 +224,6 @@ def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
     value = claims.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise Unauthenticated("Invalid token")
-    try:
-        return _EPOCH + timedelta(seconds=value)
-    except (OverflowError, ValueError):
-        raise Unauthenticated("Invalid token") from None
+    return _EPOCH + timedelta(seconds=min(max(value, 0), _LAST_S))

@@ -15,12 +15,14 @@ from deploy.install import install
 from deploy.keys import create_key, keep_operator_key
 from deploy.settings import Settings
 from deploy.values import Secret
+from gateway.svix_token import read_rules, read_token
 from schema.api_key import ALL_SCOPES, hash_of
 from schema.store import api_key
 from schema.store.link import Pool
 from signer.vault import generate_keyring_text
 from tests.services import SHARDS, Services
 
+JWT_SECRET = "a secret for tests, as long as it has to be"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -87,6 +89,21 @@ def test_revoking_a_key_that_does_not_exist_fails(capsys: pytest.CaptureFixture[
 
     assert code == 1
     assert capsys.readouterr().err == "hookline: there is no key key_none\n"
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_token_is_the_default_environments_if_none_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOKLINE_JWT_SECRET", JWT_SECRET)
+
+    codes = [main(["jwt", "generate"]), main(["key", "create"]), main(["key", "list"])]
+
+    text, _, listed, *_ = capsys.readouterr().out.splitlines()
+    key = read_token(read_rules("HS256", JWT_SECRET), text, datetime.now(UTC)).key
+    assert codes == [0, 0, 0]
+    assert key.environment_id.startswith("org_")
+    assert "everywhere" in listed
 
 
 async def test_a_key_acts_everywhere_or_in_one_environment(pool: Pool) -> None:

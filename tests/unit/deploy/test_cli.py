@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from deploy.cli import main
 from deploy.home import Home, write_env
+from gateway.svix_token import read_rules, read_token
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +86,36 @@ def test_addresses_come_from_the_home_when_the_environment_has_none(
     assert code == 1
     (line,) = said(capsys)
     assert line.startswith("hookline: Postgres at postgresql://127.0.0.1:1/x does not answer")
+
+
+def test_a_token_is_printed_for_an_environment_or_an_app_without_a_database(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, org, app = "a secret for tests" * 3, f"org_{'0' * 27}", f"app_{'1' * 27}"
+    monkeypatch.setenv("HOOKLINE_JWT_SECRET", secret)
+
+    codes = [main(["jwt", "generate", org]), main(["jwt", "generate", org, "--app", app])]
+
+    now, rules = datetime.now(UTC), read_rules("HS256", secret)
+    keys = [read_token(rules, text, now).key for text in capsys.readouterr().out.split()]
+    lives = [key.expires_at - now for key in keys if key.expires_at]
+    assert codes == [0, 0]
+    assert [(key.environment_id, key.app_id) for key in keys] == [(org, None), (org, app)]
+    assert [round(life / timedelta(days=1)) for life in lives] == [3650, 28]
+
+
+def test_a_token_that_nobody_would_take_is_not_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = [main(["jwt", "generate"])]
+    monkeypatch.setenv("HOOKLINE_JWT_SECRET", "a secret for tests" * 3)
+    codes.append(main(["jwt", "generate", "org_x"]))
+
+    assert codes == [1, 1]
+    assert said(capsys) == [
+        "hookline: no tokens count here: set HOOKLINE_JWT_SECRET",
+        "hookline: org_x is no id: org_ and 27 letters and digits",
+    ]
 
 
 def test_check_looks_at_everything_and_fails_if_anything_does(

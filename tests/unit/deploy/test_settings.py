@@ -107,6 +107,28 @@ def test_settings_that_clash_are_named_together() -> None:
     assert faults == ("HOOKLINE_DUPLICATE_WINDOW_S must not exceed HOOKLINE_STREAM_MAX_AGE_DAYS",)
 
 
+def test_a_secret_of_tokens_must_fit_how_they_are_signed() -> None:
+    short = faults_of(HOOKLINE_JWT_SECRET="hush")
+    no_pem = faults_of(HOOKLINE_JWT_SECRET="hush" * 9, HOOKLINE_JWT_ALGORITHM="RS256")
+    unknown = faults_of(HOOKLINE_JWT_SECRET="hush" * 9, HOOKLINE_JWT_ALGORITHM="none")
+
+    assert short == (
+        "HOOKLINE_JWT_SECRET must be 16 bytes or more: one token is enough to guess a shorter one",
+    )
+    assert no_pem == ("HOOKLINE_JWT_SECRET must be the PEM of an RSA key, public or private",)
+    assert unknown[0].startswith("HOOKLINE_JWT_ALGORITHM must be HS256 or HS384 or")
+
+
+def test_a_public_url_is_one_that_paths_can_be_put_behind() -> None:
+    given = Settings.from_environ({"HOOKLINE_PUBLIC_URL": "https://example.com/hooks/"})
+
+    assert given.public_url == "https://example.com/hooks"
+    for text in ("example.com", "ftp://example.com", "https://", "https://example.com/?a=b"):
+        assert faults_of(HOOKLINE_PUBLIC_URL=text) == (
+            "HOOKLINE_PUBLIC_URL must be an address such as https://hooks.example.com",
+        )
+
+
 @given(
     waits=st.lists(st.floats(0, 86_400), max_size=9),
     port=st.integers(0, 65_535),
