@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from gateway.appbook import KIND
 from gateway.parts import Parts, parts
-from schema.api_key import ALL_SCOPES, ApiKey, Capability, KeyKind, allows
+from schema.api_key import ALL_SCOPES, PUBLISH_SCOPE, ApiKey, Capability, KeyKind, allows
 from schema.app import App
 from schema.errors import Forbidden, NotFound, Unauthenticated
 
@@ -29,6 +29,7 @@ class Access(Enum):
     TENANT = "tenant"  # any key; those of an app within that app
     SERVICE = "service"  # keys that a product holds: operators', and an app's own
     PORTAL = "portal"  # keys of portals
+    PUBLISHER = "publisher"  # operators' keys, and those of an app that publish alone
     OPERATOR = "operator"  # operator keys of the environment
     INSTALLATION = "installation"  # operator keys of every environment
 
@@ -38,6 +39,7 @@ _KINDS: Final[Mapping[Access, frozenset[KeyKind]]] = {
     Access.TENANT: _OPERATORS | {KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION},
     Access.SERVICE: _OPERATORS | {KeyKind.APP},
     Access.PORTAL: frozenset({KeyKind.PORTAL}),
+    Access.PUBLISHER: _OPERATORS | {KeyKind.APP},
     Access.OPERATOR: _OPERATORS,
     Access.INSTALLATION: _OPERATORS,
 }
@@ -101,6 +103,9 @@ def admit(caller: Caller, access: Access, needed: Capability) -> None:
         Forbidden: The key may not do this.
     """
     if caller.kind not in _KINDS[access]:
+        raise Forbidden
+    publishes_alone = PUBLISH_SCOPE in caller.scopes
+    if caller.kind is KeyKind.APP and publishes_alone != (access is Access.PUBLISHER):
         raise Forbidden
     if access is Access.INSTALLATION and ALL_SCOPES not in caller.scopes:
         raise Forbidden

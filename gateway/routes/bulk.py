@@ -38,7 +38,7 @@ _AGAIN: Final = (OverLimit, Overload, Unavailable)  # may be sent again as they 
 
 def routes() -> list[AnyOperation]:
     """List the operations."""
-    return [Operation(method="POST", path=_BULK, access=Access.OPERATOR, handler=create)]
+    return [Operation(method="POST", path=_BULK, access=Access.PUBLISHER, handler=create)]
 
 
 async def create(request: Request, caller: Caller) -> Response:

@@ -21,7 +21,7 @@ from gateway.parts import parts
 from gateway.routes.environment import find_environment
 from gateway.routing import AnyOperation, Operation
 from schema import ids
-from schema.api_key import ALL_SCOPES, PREFIX, ApiKey, hash_of, issue
+from schema.api_key import ALL_SCOPES, PREFIX, PUBLISH_SCOPE, ApiKey, hash_of, issue
 from schema.errors import NotFound
 from schema.store import api_key as store
 from schema.store.link import Link
@@ -32,11 +32,21 @@ _MAX_EXPIRY_S: Final = 259_200
 _MAX_LIFE_S: Final = 315_360_000  # ten years
 _OPERATORS: Final = "/api/v1/management/authentication/{env_id}/api-token"
 _APPS: Final = "/api/v1/auth/app/{app_id}/api-token"
+_PUBLISHER: Final = "/api/v1/auth/app/{app_id}/create-message-token"
+# By whether it is an app's key: the scope there is, and what it means.
+_SCOPES: Final = {
+    False: (ALL_SCOPES, "every environment"),
+    True: (PUBLISH_SCOPE, "it publishes, and does nothing else"),
+}
 
 
 def routes() -> list[AnyOperation]:
     """List the operations on keys."""
-    return [*_routes(_OPERATORS, Access.INSTALLATION), *_routes(_APPS, Access.OPERATOR)]
+    return [
+        *_routes(_OPERATORS, Access.INSTALLATION),
+        *_routes(_APPS, Access.OPERATOR),
+        Operation(method="POST", path=_PUBLISHER, access=Access.OPERATOR, handler=create_publisher),
+    ]
 
 
 def _routes(path: str, access: Access) -> list[AnyOperation]:
@@ -74,12 +84,22 @@ async def list_keys(request: Request, caller: Caller) -> Response:
 
 async def create(request: Request, caller: Caller) -> Response:
     """Make a key; this answer is the only one that ever shows it."""
-    given = parts(request)
     fields = await read_fields(request)
+    return await _make(request, caller, fields, _read_scopes(request, fields))
+
+
+async def create_publisher(request: Request, caller: Caller) -> Response:
+    """Make a key of an app that publishes its messages and does nothing else."""
+    return await _make(request, caller, await read_fields(request), (PUBLISH_SCOPE,))
+
+
+async def _make(
+    request: Request, caller: Caller, fields: Fields, scopes: tuple[str, ...]
+) -> Response:
+    given = parts(request)
     name = _read_name(fields)
-    scopes = _read_scopes(request, fields)
     flags = read_flags(fields)
-    life_s = fields.optional_integer("expiry", minimum=1, maximum=_MAX_LIFE_S)
+    life_s = fields.optional_integer("expiry", minimum=0, maximum=_MAX_LIFE_S)
     fields.check()
     now = given.clock()
     async with given.transaction() as link:
@@ -209,10 +229,8 @@ def _read_scopes(request: Request, fields: Fields) -> tuple[str, ...]:
     scopes = fields.raw("scopes")
     if scopes is None:
         return ()
-    if "app_id" in request.path_params:
-        fields.fault("scopes", "must be left out: the key of an app acts within that app")
+    known, means = _SCOPES["app_id" in request.path_params]
+    if scopes != [known]:
+        fields.fault("scopes", f'may only be left out, or ["{known}"]: {means}')
         return ()
-    if scopes != [ALL_SCOPES]:
-        fields.fault("scopes", f'may only be left out, or ["{ALL_SCOPES}"]: every environment')
-        return ()
-    return (ALL_SCOPES,)
+    return (known,)

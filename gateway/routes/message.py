@@ -46,7 +46,7 @@ _ID_STEP_US: Final = 4_000  # ids tell times that far apart
 def routes() -> list[AnyOperation]:
     """List the operations on messages."""
     return [
-        Operation(method="POST", path=ALL, access=Access.OPERATOR, handler=_Create()),
+        Operation(method="POST", path=ALL, access=Access.PUBLISHER, handler=_Create()),
         Operation(method="GET", path=ALL, access=Access.TENANT, handler=list_messages),
         Operation(method="GET", path=ONE, access=Access.TENANT, handler=get),
         Operation(method="DELETE", path=f"{ONE}/content", access=Access.OPERATOR, handler=expunge),
@@ -183,10 +183,10 @@ async def make_app(request: Request, caller: Caller, fields: Fields) -> App:
     """Make the app that a path names by its uid, as the body describes it.
 
     Raises:
-        NotFound: The body does not, so the app is missing.
+        NotFound: The body does not, or the caller has an app already, so this one is missing.
     """
     given = parts(request)
-    if fields.raw("application") is None:
+    if fields.raw("application") is None or caller.app_id is not None:
         raise NotFound(APP_KIND)
     app = _read_app(given, caller, request.path_params["app_id"], fields.raw("application"))
     try:

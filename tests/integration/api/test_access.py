@@ -20,7 +20,7 @@ from gateway.auth import Access
 from gateway.config import GatewayConfig
 from gateway.routing import Operation
 from gateway.svix_token import make_token, read_rules
-from schema.api_key import ALL_SCOPES, Capability, KeyKind, mint
+from schema.api_key import ALL_SCOPES, PUBLISH_SCOPE, Capability, KeyKind, mint
 from schema.store.link import Link
 from tests import in_process, rows
 from tests.gateway_server import CONFIG, Gateway, make_environment, make_key, now
@@ -42,6 +42,7 @@ TAKES: Mapping[Access, set[KeyKind]] = {
     Access.TENANT: {KeyKind.OPERATOR, KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION},
     Access.SERVICE: {KeyKind.OPERATOR, KeyKind.APP},
     Access.PORTAL: {KeyKind.PORTAL},
+    Access.PUBLISHER: {KeyKind.OPERATOR},
     Access.OPERATOR: {KeyKind.OPERATOR},
     Access.INSTALLATION: {KeyKind.OPERATOR},
 }
@@ -70,6 +71,8 @@ class Holder:
     Attributes:
         of: Whose app and environment it is for: `own`, `other` (app) or `away` (environment).
         may: What it may do within the app; None is everything.
+        everywhere: Whether it is one of all environments.
+        publishes: Whether it publishes, and does nothing else.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Holder:
     of: str = "own"
     may: set[Capability] | None = None
     everywhere: bool = False
+    publishes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,10 +239,19 @@ async def holders(gateway: Gateway, own: Tenant, other: Tenant) -> tuple[Holder,
                 may={Capability.VIEW_BASE, *HELD[capability]},
             )
         )
+    for of, tenant in (("own", own), ("other", other)):
+        key = await make_key(
+            pool, home, kind=KeyKind.APP, app_id=tenant.app_id, scopes=(PUBLISH_SCOPE,)
+        )
+        made.append(
+            Holder(name=f"{of} publisher's", key=key, kind=KeyKind.APP, of=of, publishes=True)
+        )
     return tuple(made)
 
 
 def is_admitted(operation: Operation, holder: Holder) -> bool:
+    if holder.publishes:
+        return operation.access is Access.PUBLISHER
     if holder.kind not in TAKES[operation.access]:
         return False
     if operation.access is Access.INSTALLATION:

@@ -17,6 +17,7 @@ from svix.api import (
     EventTypeIn,
     IntegrationIn,
     IntegrationUpdate,
+    MessageIn,
     SvixAsync,
 )
 from svix.exceptions import HttpError, HTTPValidationError
@@ -358,7 +359,28 @@ class TestKeysOfApps:
         await ends(gateway, made["token"])
         assert (await http.get(path)).json()["data"] == []
 
-    async def test_a_key_of_an_app_has_no_scopes(
+    async def test_a_message_token_publishes_and_does_nothing_else(
+        self, gateway: Gateway, svix: SvixAsync, app_id: str, http: httpx.AsyncClient
+    ) -> None:
+        path = f"/api/v1/auth/app/{app_id}/create-message-token"
+        made = (await http.post(path, json={"name": "shop", "expiry": 3600})).json()
+        shop, message = gateway.svix(made["token"]), MessageIn(event_type="a", payload={})
+
+        assert made["scopes"] == ["message:create"]
+        assert (await shop.message.create("tenant", message)).event_type == "a"
+        await refused(shop.message.list(app_id), 403)
+        await refused(shop.application.get(app_id), 403)
+        named = MessageIn(
+            event_type="a", payload={}, application=ApplicationIn(name="New", uid="new")
+        )
+        await refused(shop.message.create("new", named), 404)
+        await refused(svix.application.get("new"), 404)
+        keys = f"/api/v1/auth/app/{app_id}/api-token"
+        assert [key["id"] for key in (await http.get(keys)).json()["data"]] == [made["id"]]
+        await http.post(f"{keys}/{made['id']}/expire")
+        await refused(shop.message.create("tenant", message), 401)
+
+    async def test_a_key_of_an_app_reaches_no_further(
         self, app_id: str, http: httpx.AsyncClient
     ) -> None:
         said = await http.post(

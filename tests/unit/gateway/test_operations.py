@@ -18,8 +18,6 @@ OPERATORS_ONLY = {
     "PUT /api/v1/event-type/{event_type_name}",
     "PATCH /api/v1/event-type/{event_type_name}",
     "DELETE /api/v1/event-type/{event_type_name}",
-    "POST /api/v1/app/{app_id}/msg",
-    "POST /api/v1/app/{app_id}/msg/bulk",
     "DELETE /api/v1/app/{app_id}/msg/{msg_id}/content",
     "DELETE /api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content",
     "GET /api/v1/dead-letter",
@@ -35,6 +33,7 @@ OPERATORS_ONLY = {
     "POST /api/v1/auth/app-portal-access/{app_id}",
     "POST /api/v1/auth/dashboard-access/{app_id}",
     "POST /api/v1/auth/app/{app_id}/expire-all",
+    "POST /api/v1/auth/app/{app_id}/create-message-token",
     "GET /api/v1/auth/app/{app_id}/api-token",
     "POST /api/v1/auth/app/{app_id}/api-token",
     "GET /api/v1/auth/app/{app_id}/api-token/{key_id}",
@@ -85,7 +84,7 @@ def test_only_health_and_metrics_ask_no_key() -> None:
     }
 
 
-def test_operators_alone_do_what_concerns_more_than_one_app_or_makes_messages() -> None:
+def test_operators_alone_do_what_concerns_more_than_one_app() -> None:
     above = ("/api/v1/operational-", "/api/v1/alert-", "/api/v1/task", "/api/v1/background-task")
     told = {name(o) for o in ALL if o.path.startswith(above)}
 
@@ -95,6 +94,13 @@ def test_operators_alone_do_what_concerns_more_than_one_app_or_makes_messages() 
 def test_an_app_manages_its_integrations_by_its_own_key_and_only_a_portals_key_logs_out() -> None:
     assert of(Access.SERVICE) == {name(o) for o in ALL if "/integration" in o.path}
     assert of(Access.PORTAL) == {"POST /api/v1/auth/logout"}
+
+
+def test_messages_are_made_by_operators_and_by_keys_that_do_nothing_else() -> None:
+    assert of(Access.PUBLISHER) == {
+        "POST /api/v1/app/{app_id}/msg",
+        "POST /api/v1/app/{app_id}/msg/bulk",
+    }
 
 
 def test_what_looks_takes_the_least_capability_and_what_changes_takes_most_unless_it_says() -> None:
