@@ -161,7 +161,7 @@ class Directory:
 
     def changed(self, table: str, key: str) -> set[str]:
         """Forget what a notification is about; give the ids of the apps that it may concern."""
-        if table in ("api_key", "event_type"):
+        if table in ("api_key", "event_type", "revoked_token"):
             return set()
         self._unknown.clear()
         whole = table == "environment"
