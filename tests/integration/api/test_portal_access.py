@@ -210,7 +210,7 @@ class TestPortals:
         async with gateway.pool.acquire() as link:
             told = await link.fetch(
                 "SELECT action, detail::text FROM audit WHERE environment_id = $1"
-                " AND action LIKE 'portal.%' ORDER BY id",
+                " AND action LIKE 'portal.%' ORDER BY at",
                 gateway.environment_id,
             )
         assert [row["action"] for row in told] == ["portal.access", "portal.expire"]
