@@ -331,14 +331,22 @@ async def test_an_app_is_not_there_for_whoever_is_not_of_it(
 ) -> None:
     if "{app_id}" not in operation.path or operation.access is Access.INSTALLATION:
         return
-    for ref in (ground.own.app_id, ground.own.uid):
+    for ref in (ground.other.app_id, ground.other.uid):
+        places = {**ground.others_things, "app_id": ref}
         for holder in ground.holders:
-            if is_admitted(operation, holder) and holder.of != "own":
-                said = await ask(ground, operation, {"app_id": ref}, holder.key)
+            if is_admitted(operation, holder) and is_stranger(holder):
+                said = await ask(ground, operation, places, holder.key)
 
                 # What makes an app where there is none reads the body first.
                 assert said.status in {404, 422}, holder.name
                 assert said.status == 404 or operation.access is Access.OPERATOR, holder.name
+
+
+def is_stranger(holder: Holder) -> bool:
+    """Tell whether the other app is out of a holder's reach."""
+    if holder.kind is KeyKind.OPERATOR:
+        return holder.of == "away"
+    return holder.of != "other"
 
 
 @every_operation
@@ -348,13 +356,10 @@ async def test_what_is_anothers_is_neither_shown_nor_touched(
     """By its id, under the caller's own app; or from another environment."""
     before = await standing(ground)
     for holder in ground.holders:
-        own = holder.of == "own" and holder.kind is not KeyKind.OPERATOR
-        if holder.everywhere or not (own or holder.of == "away"):
-            continue
-        if operation.access is Access.PORTAL:  # ends the holder's own key
+        if not is_stranger(holder) or operation.access is Access.PORTAL:  # which ends its own key
             continue
         places = dict(ground.others_things)
-        if own:
+        if holder.of == "own":
             places["app_id"] = ground.own.app_id
 
         said = await ask(ground, operation, places, holder.key)
