@@ -44,8 +44,8 @@ from gateway.routes import (
     key,
     message,
     operational_webhook,
-    reconciliation,
     portal_access,
+    reconciliation,
     rejected_event,
     task,
 )
