@@ -7,13 +7,14 @@ What was taken goes straight into the lanes of the shards that we own; work for 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 import nats.errors
 
 from dispatcher.breath import Breath
+from dispatcher.catalogue import Catalogue, Checks
 from dispatcher.feed import Feed
 from dispatcher.match import Directory, Target, Tenant
 from dispatcher.parts import Parts
@@ -62,6 +63,7 @@ class Intake:
         *,
         feed: Feed,
         directory: Directory,
+        catalogue: Catalogue,
         sync: Callable[[], Awaitable[None]],
         on_taken: Callable[[Sequence[Taken]], int],
         on_repeated: Callable[[Sequence[Taken]], None],
@@ -73,6 +75,7 @@ class Intake:
             given: Postgres, NATS, limits and metrics.
             feed: Where events come from.
             directory: What apps and endpoints there are.
+            catalogue: What payloads are held to.
             sync: Brings every change of configuration that was committed by now.
             on_taken: Told of the messages of each batch once they are stored; tells how many
                 deliveries had no room in memory.
@@ -86,6 +89,7 @@ class Intake:
         self._metrics = given.metrics
         self._feed = feed
         self._directory = directory
+        self._catalogue = catalogue
         self._sync = sync
         self._on_taken = on_taken
         self._on_repeated = on_repeated
@@ -186,7 +190,8 @@ class Intake:
         taking, messages = store.Taking(), list[_Numbered]()
         for read in reads:
             if isinstance(read.draft, Rejection):
-                taking.reject(read.source, rejected(read.event, read.draft))
+                environment = None if read.tenant is None else read.tenant.environment_id
+                taking.reject(read.source, rejected(read.event, read.draft, environment))
             elif read.tenant is None:
                 taking.reject(read.source, rejected(read.event, UNKNOWN_APP))
             elif _names_no_endpoint(read.draft, read.tenant):
@@ -207,10 +212,21 @@ class Intake:
         drafts = [read_event(event, max_bytes=most) for _, event in batch]
         keys = [(d.environment, d.app) if isinstance(d, Draft) else None for d in drafts]
         tenants = await self._directory.find({k for k in keys if k is not None}, self._clock())
-        return [
+        reads = [
             _Read(source.shard, event, draft, tenants.get(key) if key is not None else None)
             for (source, event), draft, key in zip(batch, drafts, keys, strict=True)
         ]
+        checks = await self._catalogue.checks({t.environment_id for t in tenants.values()})
+        return [self._held(read, checks) for read in reads] if checks else reads
+
+    def _held(self, read: _Read, checks: Mapping[str, Checks]) -> _Read:
+        """Hold an event to its event type's schema, if its environment has any."""
+        if read.tenant is None or not isinstance(read.draft, Draft):
+            return read
+        environment_id = read.tenant.environment_id
+        found = checks.get(environment_id)
+        why = self._catalogue.judge(found, environment_id, read.draft) if found else None
+        return read if why is None else read._replace(draft=why)
 
     def _fan_out(
         self, taking: store.Taking, read: _Read, draft: Draft, tenant: Tenant

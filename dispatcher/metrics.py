@@ -33,6 +33,11 @@ class Metrics:
             "Events read from the stream, by what came of them.",
             ["result"],
         )
+        self.misshapen = counter(
+            "hookline_events_misshapen",
+            "Events by NATS that were not as their event type's schema says, by its mode.",
+            ["mode"],
+        )
         self.attempts = counter("hookline_attempts", "HTTP attempts, by verdict.", ["verdict"])
         self.deliveries = counter(
             "hookline_deliveries_settled", "Deliveries settled, by state.", ["state"]

@@ -12,12 +12,12 @@ UNKNOWN_ENDPOINT: Final = Rejection(
 )
 
 
-def rejected(event: Event, why: Rejection) -> RejectedEvent:
-    """Make the row of an event."""
+def rejected(event: Event, why: Rejection, environment_id: str | None = None) -> RejectedEvent:
+    """Make the row of an event; its environment, if it is known."""
     app = event.subject.split(".", 3)[2:3] if event.subject.startswith("shard.") else []
     return RejectedEvent(
         id=ids.derived_id(ids.REJECTED_EVENT, event.at, f"{event.sequence}".encode()),
-        environment_id=None,
+        environment_id=environment_id,
         app=_storable(event.headers.get(APP) or "".join(app)),
         subject=_storable(event.subject),
         headers={_storable(name): _storable(value) for name, value in event.headers.items()},

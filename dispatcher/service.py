@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from dispatcher.alerts import Alerts
 from dispatcher.arrivals import Arrivals
 from dispatcher.attempt import Attempter
+from dispatcher.catalogue import Catalogue
 from dispatcher.config import DispatcherConfig
 from dispatcher.connection import tls_context
 from dispatcher.feed import Feed
@@ -31,6 +32,7 @@ from dispatcher.parts import Parts
 from dispatcher.pool import PoolLimits
 from dispatcher.reconcile import Reconciler
 from dispatcher.refill import Refill
+from dispatcher.rounds import rounds
 from dispatcher.schedule import Schedule
 from dispatcher.sender import Sender
 from dispatcher.settle import Settled, Settler
@@ -45,6 +47,7 @@ from dispatcher.watch import Watch
 from schema.errors import Unavailable
 from schema.event import WAKE_ROOT
 from schema.store.changes import Changes
+from schema.store.schema_fault import WRITE_EVERY_S
 from schema.store.shard import Claim
 
 TICK_S: Final = 1.0
@@ -152,11 +155,13 @@ class Dispatcher:
             arrivals=self._arrivals,
             shards=lambda: self._shards.epochs,
         )
+        self._catalogue = Catalogue(given)
         self._feed = Feed(bus=given.bus, stream=given.config.stream)
         self._intake = Intake(
             given,
             feed=self._feed,
             directory=directory,
+            catalogue=self._catalogue,
             sync=self._changes.sync,
             on_taken=self._arrivals.taken,
             on_repeated=self._arrivals.repeated,
@@ -186,6 +191,7 @@ class Dispatcher:
                     ("watch", Watch(self._given).run()),
                     ("reconcile", Reconciler(self._given).run()),
                     ("stream-check", StreamCheck(self._given).run()),
+                    ("faults", self._write_faults()),
                 )
             ]
             finishers = [
@@ -245,10 +251,12 @@ class Dispatcher:
     def _changed(self, table: str, key: str) -> None:
         self._targets.changed(table, key)
         self._interest.changed(table)
+        self._catalogue.changed(table, key)
 
     def _all_changed(self) -> None:
         self._targets.all_changed()
         self._interest.all_changed()
+        self._catalogue.all_changed()
 
     def _refilled(self, lane: Lane) -> None:
         self._schedule.ready(lane)
@@ -256,6 +264,10 @@ class Dispatcher:
 
     def _settled(self, batch: Sequence[Settled]) -> None:
         self._sender.settled(batch)
+
+    async def _write_faults(self) -> None:
+        """Write down what was wrong with payloads."""
+        await rounds("noting payloads", self._catalogue.write, pause_s=WRITE_EVERY_S)
 
     async def _tick(self) -> None:
         """Do what is due now and then."""

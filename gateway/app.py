@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import metrics as scrape
 from gateway.appbook import AppBook
+from gateway.catalogue import Catalogue
 from gateway.config import GatewayConfig
 from gateway.keyring import KeyRing
 from gateway.limits import Limits
@@ -39,6 +40,7 @@ from gateway.routes import (
     endpoint_stats,
     environment,
     event_type,
+    event_type_import,
     health,
     integration,
     key,
@@ -47,6 +49,7 @@ from gateway.routes import (
     portal_access,
     reconciliation,
     rejected_event,
+    schema_fault,
     task,
 )
 from gateway.routing import AnyOperation, build
@@ -85,15 +88,17 @@ def create_app(
     metrics: scrape.Metrics | None = None,
 ) -> Gateway:
     """Put a gateway together; what it is given stays the caller's to close."""
+    publisher = Publisher(bus, stream=config.stream, metrics=metrics)
     parts = Parts(
         pool=pool,
         bus=bus,
         vault=vault,
         clock=clock,
         config=config,
-        publisher=Publisher(bus, stream=config.stream, metrics=metrics),
+        publisher=publisher,
         keys=KeyRing(pool, config, clock),
         apps=AppBook(pool, config),
+        catalogue=Catalogue(pool, config, clock=clock, metrics=publisher.metrics),
         limits=Limits(pool, config),
     )
 
@@ -123,6 +128,8 @@ def operations() -> list[AnyOperation]:
         *endpoint_stats.routes(),
         *endpoint_health.routes(),
         *event_type.routes(),
+        *event_type_import.routes(),
+        *schema_fault.routes(),
         *environment.routes(),
         *key.routes(),
         *auth.routes(),
@@ -148,11 +155,16 @@ def operations() -> list[AnyOperation]:
 @asynccontextmanager
 async def running(parts: Parts) -> AsyncIterator[None]:
     """Keep going what runs beside the requests, and end it in order."""
-    listener = Listener(parts.pool, keys=parts.keys, apps=parts.apps)
+    listener = Listener(parts.pool, keys=parts.keys, apps=parts.apps, catalogue=parts.catalogue)
     async with parts.publisher, TaskGroup() as group:
         tasks = [
             group.create_task(work)
-            for work in (listener.run(), parts.keys.run(), parts.limits.run())
+            for work in (
+                listener.run(),
+                parts.keys.run(),
+                parts.limits.run(),
+                parts.catalogue.run(),
+            )
         ]
         try:
             yield

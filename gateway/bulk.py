@@ -30,7 +30,7 @@ from schema.message import Message
 from schema.store import message as store
 
 MOST: Final = 1_000  # messages of a request; as many as an atomic batch has
-_FIELD: Final = "messages"
+FIELD: Final = "messages"
 _CONFLICT: Final = Conflict(TAKEN)
 Accepted = Message | HooklineError
 
@@ -60,13 +60,13 @@ def read_bulk(body: bytes, *, max_bytes: int) -> list[Draft | RequestFault]:
     items = _list(parse(body))
     usual = [item for item in items if is_plain(item)]
     if len(usual) == len(items):
-        payloads = compact(body, _FIELD, PAYLOAD[0], [item[PAYLOAD[0]] for item in usual])
+        payloads = compact(body, FIELD, PAYLOAD[0], [item[PAYLOAD[0]] for item in usual])
         if payloads is not None:
             return [
                 _read_plain(item, payload, max_bytes)
                 for item, payload in zip(usual, payloads, strict=True)
             ]
-    places = item_spans(body, _FIELD, PAYLOAD, items)
+    places = item_spans(body, FIELD, PAYLOAD, items)
     return [
         _read(item, place, spans, body, max_bytes)
         for place, (item, spans) in enumerate(zip(items, places, strict=True))
@@ -75,13 +75,13 @@ def read_bulk(body: bytes, *, max_bytes: int) -> list[Draft | RequestFault]:
 
 def _list(data: object) -> Sequence[object]:
     fields = Fields(data)
-    items = fields.raw(_FIELD)
+    items = fields.raw(FIELD)
     if items is None:
-        fields.require(_FIELD)
+        fields.require(FIELD)
     elif not isinstance(items, list):
-        fields.fault(_FIELD, "a list is expected", fault_type=TYPE_FAULT)
+        fields.fault(FIELD, "a list is expected", fault_type=TYPE_FAULT)
     elif not 1 <= len(items) <= MOST:
-        fields.fault(_FIELD, f"1 to {MOST} messages are expected, not {len(items)}")
+        fields.fault(FIELD, f"1 to {MOST} messages are expected, not {len(items)}")
     fields.check()
     return items if isinstance(items, list) else ()
 
@@ -97,7 +97,7 @@ def _read(
         start, end = spans[PAYLOAD[0]]
         return _read_plain(item, body[start:end], max_bytes)
     try:
-        fields = Fields(item, "body", _FIELD, f"[{place}]")
+        fields = Fields(item, "body", FIELD, f"[{place}]")
         span = spans.get(payload_name(fields), NOWHERE)
         return draft_of(fields, *span, body, max_bytes=max_bytes)
     except RequestFault as fault:

@@ -4,6 +4,7 @@ While nothing is heard the caches know that they are deaf and believe themselves
 """
 
 from gateway.appbook import AppBook
+from gateway.catalogue import Catalogue
 from gateway.keyring import KeyRing
 from schema.store.changes import Changes
 from schema.store.link import Pool
@@ -12,11 +13,12 @@ from schema.store.link import Pool
 class Listener:
     """Drops from the caches what Postgres says has changed."""
 
-    def __init__(self, pool: Pool, *, keys: KeyRing, apps: AppBook) -> None:
+    def __init__(self, pool: Pool, *, keys: KeyRing, apps: AppBook, catalogue: Catalogue) -> None:
         """Serve these caches; they stay deaf until `run`."""
         self._keys = keys
         self._apps = apps
-        self._caches = (keys.keys, keys.environments, apps.cache)
+        self._catalogue = catalogue
+        self._caches = (keys.keys, keys.environments, apps.cache, catalogue.cache)
         self._changes = Changes(pool, on_change=self.heard, on_break=self._start_anew)
 
     async def run(self) -> None:
@@ -32,6 +34,8 @@ class Listener:
                 self._keys.drop(tenant)
             case "environment":
                 self._keys.drop_environment(tenant)
+            case "event_type":
+                self._catalogue.cache.drop(tenant)
             case _:
                 pass
 

@@ -63,6 +63,11 @@ class Metrics:
             "Requests to publish that were refused, by the code of the answer.",
             ["code"],
         )
+        self.schema_faults = counter(
+            "hookline_payloads_misshapen",
+            "Payloads by HTTP that were not as their event type's schema says, by its mode.",
+            ["mode"],
+        )
 
     def _measure(self, histogram: Callable[..., Histogram]) -> None:
         self.accept = histogram(

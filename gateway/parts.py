@@ -16,6 +16,7 @@ from signer.vault import Vault
 
 if TYPE_CHECKING:  # these are made of parts themselves
     from gateway.appbook import AppBook
+    from gateway.catalogue import Catalogue
     from gateway.keyring import KeyRing
     from gateway.limits import Limits
     from gateway.publish import Publisher
@@ -31,6 +32,7 @@ class Parts:
         clock: Gives aware UTC.
         keys: Who calls, by the key they show.
         apps: Apps by id or uid.
+        catalogue: What payloads are held to.
         limits: How much an app may publish.
     """
 
@@ -42,6 +44,7 @@ class Parts:
     publisher: "Publisher"
     keys: "KeyRing"
     apps: "AppBook"
+    catalogue: "Catalogue"
     limits: "Limits"
 
     @asynccontextmanager

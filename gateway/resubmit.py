@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from gateway import trail
+from gateway import accept, trail
 from gateway.accept import CHANCE_BYTES, TAKEN, outgoing_of, with_headers
 from gateway.auth import Caller
 from gateway.body import Fields, parse, read_body
@@ -85,12 +85,15 @@ async def resubmit(given: Parts, caller: Caller, rejected: RejectedEvent, fixes:
     draft = _read(given, rejected, fixes)
     app = await _app(given, caller, draft)
     await _check_endpoint(given, app, draft)
+    judged = await given.catalogue.judge(app.environment_id, _plain(draft))
     message, is_first = await _message(given, rejected, app, draft)
     given.limits.admit(app.id, 1)
     ack = await given.publisher.publish(_outgoing(message, draft))
     if ack.duplicate and (is_first or not await _is_there(given, message)):
         raise Conflict(TAKEN)
     given.limits.accepted(app.id, 1)
+    if judged is not None:
+        given.catalogue.note(judged, message.id)
     given.publisher.recent.add(message)
     async with given.transaction() as link:
         first = await store.resubmitted(
@@ -128,6 +131,16 @@ def _read(given: Parts, rejected: RejectedEvent, fixes: Fixes) -> event.Draft:
         field = _FIELD_OF.get(read.reason, "payload")
         raise Invalid([FieldFault(loc=("body", field), msg=f"{read.reason}: {read.detail}")])
     return read
+
+
+def _plain(draft: event.Draft) -> accept.Draft:
+    return accept.Draft(
+        event_type=draft.event_type,
+        event_id=draft.event_id,
+        channels=draft.channels,
+        tags=draft.tags,
+        payload=draft.body,
+    )
 
 
 async def _app(given: Parts, caller: Caller, draft: event.Draft) -> App:

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
+
+
+class SchemaMode(StrEnum):
+    """What becomes of payloads that are not as the schema says. Values are stored."""
+
+    OFF = "off"
+    WARN = "warn"
+    REJECT = "reject"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +21,9 @@ class EventType:
 
     Attributes:
         schemas: JSON Schema (draft 7) by version; None is none known.
-        archived: Not offered any more, and not to be used in a filter anew.
+        schema_mode: Whether payloads are held to one of them.
+        schema_version: To which; None is the highest.
+        archived: Not offered any more, not to be used in a filter anew, and held to nothing.
         feature_flags: Shown only to operators and to whoever has one of these; None is to all.
     """
 
@@ -20,9 +31,28 @@ class EventType:
     name: str
     description: str
     schemas: Mapping[str, Any] | None
+    schema_mode: SchemaMode = SchemaMode.OFF
+    schema_version: str | None = None
     archived: bool
     deprecated: bool
     group_name: str | None
     feature_flags: tuple[str, ...] | None
     created_at: datetime
     updated_at: datetime
+
+
+def counting_version(schemas: Mapping[str, Any] | None, named: str | None) -> str | None:
+    """Say which version payloads are held to: the named one, or the highest; None: there is none.
+
+    Versions are compared as numbers where they are numbers; others are lower than those.
+    """
+    if not schemas:
+        return None
+    if named is not None:
+        return named if named in schemas else None
+    return max(schemas, key=_rank)
+
+
+def _rank(version: str) -> tuple[int, str]:
+    plain = version.isascii() and version.isdigit()
+    return (int(version), "") if plain else (-1, version)

@@ -7,7 +7,7 @@ published, or because the stream takes no more or cannot be reached, that is the
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
@@ -17,16 +17,19 @@ from gateway.accept import Draft
 from gateway.answer import answer
 from gateway.auth import Access, Caller, resolve_app
 from gateway.body import read_body
-from gateway.bulk import Accepted, BulkTooLarge, accept_all, read_bulk
+from gateway.bulk import FIELD, Accepted, BulkTooLarge, accept_all, read_bulk
+from gateway.catalogue import Checks, Judgement, judge
 from gateway.limits import OverLimit
 from gateway.metrics import BULK
 from gateway.parts import Parts, parts
 from gateway.routing import AnyOperation, Operation
+from schema.app import App
 from schema.errors import (
     Conflict,
     HooklineError,
     Invalid,
     Overload,
+    RequestFault,
     TooLarge,
     Unavailable,
 )
@@ -48,7 +51,7 @@ async def create(request: Request, caller: Caller) -> Response:
     try:
         body = await _read_body(request)
         app = await resolve_app(request, caller)
-        outcomes = await _accept(parts(request), app.id, body)
+        outcomes = await _accept(parts(request), app, body)
         response = _respond(parts(request), app.id, outcomes)
     except HooklineError as error:
         metrics.refused.labels(error.code).inc()
@@ -57,15 +60,42 @@ async def create(request: Request, caller: Caller) -> Response:
     return response
 
 
-async def _accept(given: Parts, app_id: str, body: bytes) -> Sequence[Accepted]:
+async def _accept(given: Parts, app: App, body: bytes) -> Sequence[Accepted]:
     read = read_bulk(body, max_bytes=given.config.max_payload_bytes)
+    judged = _judge(app, await given.catalogue.checks(app.environment_id), read)
+    for place, one in judged.items():
+        if one.refuses:
+            read[place] = one.error(("body", FIELD, f"[{place}]"))
     drafts = [one for one in read if isinstance(one, Draft)]
-    granted = given.limits.admit(app_id, len(drafts)) if drafts else 0
-    accepted: list[Accepted] = list(await accept_all(given, app_id, drafts[:granted]))
+    granted = given.limits.admit(app.id, len(drafts)) if drafts else 0
+    accepted: list[Accepted] = list(await accept_all(given, app.id, drafts[:granted]))
     if granted < len(drafts):
-        accepted += [given.limits.too_fast(app_id)] * (len(drafts) - granted)
+        accepted += [given.limits.too_fast(app.id)] * (len(drafts) - granted)
     following = iter(accepted)
-    return [next(following) if isinstance(one, Draft) else one for one in read]
+    outcomes = [next(following) if isinstance(one, Draft) else one for one in read]
+    _note(given, judged, outcomes)
+    return outcomes
+
+
+def _judge(app: App, checks: Checks, read: Sequence[Draft | RequestFault]) -> dict[int, Judgement]:
+    """Hold drafts to their event types; give, by place, those with which something is wrong."""
+    if not checks:
+        return {}
+    found = {
+        place: judge(app.environment_id, checks, one)
+        for place, one in enumerate(read)
+        if isinstance(one, Draft)
+    }
+    return {place: one for place, one in found.items() if one is not None}
+
+
+def _note(given: Parts, judged: Mapping[int, Judgement], outcomes: Sequence[Accepted]) -> None:
+    for place, one in judged.items():
+        outcome = outcomes[place]
+        if isinstance(outcome, Message):
+            given.catalogue.note(one, outcome.id)
+        elif one.refuses:
+            given.catalogue.note(one)
 
 
 def _respond(given: Parts, app_id: str, outcomes: Sequence[Accepted]) -> Response:

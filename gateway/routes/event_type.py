@@ -1,19 +1,18 @@
 """Event types: `/api/v1/event-type`."""
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from jsonschema import Draft7Validator
-from jsonschema.exceptions import SchemaError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import trail
 from gateway.answer import answer, nothing
 from gateway.auth import Access, Caller
-from gateway.body import Fields, read_fields
+from gateway.body import read_fields
 from gateway.cursor import envelope, read_page
-from gateway.parts import Parts, parts
+from gateway.event_type_fields import changed, fresh, read_name, replaced
+from gateway.parts import parts
 from gateway.query import Query
 from gateway.routing import AnyOperation, Operation
 from schema.errors import Conflict, NotFound
@@ -23,21 +22,20 @@ from schema.store import event_type as store
 from schema.store.link import Link
 
 KIND: Final = "Event type"
-FLAGS: Final = ("featureFlags", "featureFlag")
-_ALL: Final = "/api/v1/event-type"
-_ONE: Final = "/api/v1/event-type/{event_type_name}"
+ALL: Final = "/api/v1/event-type"
+ONE: Final = f"{ALL}/{{event_type_name}}"
 _PARAMETER: Final = "event_type_name"
 
 
 def routes() -> list[AnyOperation]:
     """List the operations on event types."""
     return [
-        Operation(method="GET", path=_ALL, access=Access.TENANT, handler=list_event_types),
-        Operation(method="POST", path=_ALL, access=Access.OPERATOR, handler=create),
-        Operation(method="GET", path=_ONE, access=Access.TENANT, handler=get),
-        Operation(method="PUT", path=_ONE, access=Access.OPERATOR, handler=upsert),
-        Operation(method="PATCH", path=_ONE, access=Access.OPERATOR, handler=patch),
-        Operation(method="DELETE", path=_ONE, access=Access.OPERATOR, handler=delete),
+        Operation(method="GET", path=ALL, access=Access.TENANT, handler=list_event_types),
+        Operation(method="POST", path=ALL, access=Access.OPERATOR, handler=create),
+        Operation(method="GET", path=ONE, access=Access.TENANT, handler=get),
+        Operation(method="PUT", path=ONE, access=Access.OPERATOR, handler=upsert),
+        Operation(method="PATCH", path=ONE, access=Access.OPERATOR, handler=patch),
+        Operation(method="DELETE", path=ONE, access=Access.OPERATOR, handler=delete),
     ]
 
 
@@ -48,6 +46,8 @@ def show(event_type: EventType) -> dict[str, object]:
         "name": event_type.name,
         "description": event_type.description,
         "schemas": event_type.schemas,
+        "schemaMode": event_type.schema_mode,
+        "schemaVersion": event_type.schema_version,
         "archived": event_type.archived,
         "deprecated": event_type.deprecated,
         "groupName": event_type.group_name,
@@ -84,8 +84,8 @@ async def create(request: Request, caller: Caller) -> Response:
     """Make an event type, or bring back an archived one with what the body says."""
     given = parts(request)
     fields = await read_fields(request)
-    name = fields.text("name", min_length=1, max_length=256, pattern=EVENT_TYPE_PATTERN)
-    event_type = _read_all(given, caller, name, fields)
+    name = read_name(fields)
+    event_type = fresh(caller.environment_id, name, fields, given.clock())
     fields.check()
     async with given.transaction() as link:
         made = await store.insert(link, event_type)
@@ -97,7 +97,7 @@ async def create(request: Request, caller: Caller) -> Response:
 
 async def get(request: Request, caller: Caller) -> Response:
     """Give an event type, archived or not."""
-    name = _name(request)
+    name = name_of(request)
     async with parts(request).connection() as link:
         found = await store.find(link, caller.environment_id, name)
     if found is None or not _is_seen(found, caller):
@@ -108,11 +108,16 @@ async def get(request: Request, caller: Caller) -> Response:
 async def upsert(request: Request, caller: Caller) -> Response:
     """Replace an event type, or make one; its name is that of the path."""
     given = parts(request)
-    name = _name(request)
+    name = name_of(request)
     fields = await read_fields(request)
-    event_type = _read_all(given, caller, name, fields)
-    fields.check()
     async with given.transaction() as link:
+        present = await store.lock(link, caller.environment_id, name)
+        now = given.clock()
+        if present is None:
+            event_type = fresh(caller.environment_id, name, fields, now)
+        else:
+            event_type = replaced(present, fields, now)
+        fields.check()
         event_type, is_new = await store.upsert(link, event_type)
         done = "event_type.create" if is_new else "event_type.update"
         await trail.note(link, given, caller, done, name)
@@ -122,12 +127,12 @@ async def upsert(request: Request, caller: Caller) -> Response:
 async def patch(request: Request, caller: Caller) -> Response:
     """Change what the body names; null clears what can be empty."""
     given = parts(request)
-    name = _name(request)
+    name = name_of(request)
     fields = await read_fields(request)
     async with given.transaction() as link:
-        event_type = _patched(await _lock(link, caller, name), fields)
+        event_type = changed(await _lock(link, caller, name), fields, given.clock())
         fields.check()
-        event_type, _ = await store.upsert(link, replace(event_type, updated_at=given.clock()))
+        await store.upsert(link, event_type)
         await trail.note(link, given, caller, "event_type.update", name)
     return answer(show(event_type))
 
@@ -135,7 +140,7 @@ async def patch(request: Request, caller: Caller) -> Response:
 async def delete(request: Request, caller: Caller) -> Response:
     """Archive an event type; with `expunge` delete it for good."""
     given = parts(request)
-    name = _name(request)
+    name = name_of(request)
     expunge = Query(request).boolean("expunge", default=False)
     async with given.transaction() as link:
         event_type = await _lock(link, caller, name)
@@ -149,7 +154,12 @@ async def delete(request: Request, caller: Caller) -> Response:
     return nothing()
 
 
-def _name(request: Request) -> str:
+def name_of(request: Request) -> str:
+    """Read the name in a path.
+
+    Raises:
+        NotFound: It can be none.
+    """
     name: str = request.path_params[_PARAMETER]
     if not EVENT_TYPE_PATTERN.match(name):
         raise NotFound(KIND)
@@ -168,63 +178,3 @@ async def _lock(link: Link, caller: Caller, name: str) -> EventType:
     if found is None:
         raise NotFound(KIND)
     return found
-
-
-def _read_all(given: Parts, caller: Caller, name: str, fields: Fields) -> EventType:
-    now = given.clock()
-    return EventType(
-        environment_id=caller.environment_id,
-        name=name,
-        description=fields.text("description"),
-        schemas=_read_schemas(fields),
-        archived=fields.boolean("archived", default=False),
-        deprecated=fields.boolean("deprecated", default=False),
-        group_name=_read_group(fields),
-        feature_flags=_read_flags(fields),
-        created_at=now,
-        updated_at=now,
-    )
-
-
-def _patched(event_type: EventType, fields: Fields) -> EventType:
-    if fields.has("description"):
-        event_type = replace(event_type, description=fields.text("description"))
-    if fields.has("schemas"):
-        event_type = replace(event_type, schemas=_read_schemas(fields))
-    if fields.has("groupName"):
-        event_type = replace(event_type, group_name=_read_group(fields))
-    if fields.has(*FLAGS):
-        event_type = replace(event_type, feature_flags=_read_flags(fields))
-    return replace(
-        event_type,
-        archived=_read_switch(fields, "archived", present=event_type.archived),
-        deprecated=_read_switch(fields, "deprecated", present=event_type.deprecated),
-    )
-
-
-def _read_switch(fields: Fields, name: str, *, present: bool) -> bool:
-    return fields.boolean(name) if fields.has(name) else present
-
-
-def _read_group(fields: Fields) -> str | None:
-    return fields.optional_text("groupName", max_length=256, pattern=EVENT_TYPE_PATTERN)
-
-
-def _read_flags(fields: Fields) -> tuple[str, ...] | None:
-    """Read feature flags: a list, or one by its older name."""
-    if isinstance(fields.raw(*FLAGS), str):
-        return (fields.text(*FLAGS, min_length=1, max_length=256, pattern=EVENT_TYPE_PATTERN),)
-    return fields.optional_texts(*FLAGS, pattern=EVENT_TYPE_PATTERN)
-
-
-def _read_schemas(fields: Fields) -> dict[str, Any] | None:
-    """Read JSON Schemas by version, each checked against the schema of schemas."""
-    schemas = fields.document("schemas")
-    for version, schema in (schemas or {}).items():
-        try:
-            Draft7Validator.check_schema(schema)
-        except SchemaError as error:
-            fields.fault("schemas", f"version {version} is no JSON Schema: {error.message}"[:500])
-        except RecursionError:
-            fields.fault("schemas", f"version {version} nests too deeply")
-    return schemas

@@ -124,9 +124,12 @@ class _Create:
         except NotFound:
             app = await make_app(request, caller, Fields(data))
         draft = read_draft(data, body, max_bytes=given.config.max_payload_bytes)
+        judged = await given.catalogue.judge(app.environment_id, draft)
         given.limits.admit(app.id, 1)
         message = await self._door.accept(given, app.id, draft)
         given.limits.accepted(app.id, 1)
+        if judged is not None:
+            given.catalogue.note(judged, message.id)
         shown = show(message, with_content=with_content, at=_of_id(message.created_at))
         return answer(shown, 202, given.limits.headers(app.id))
 

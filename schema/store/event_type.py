@@ -1,15 +1,19 @@
 """Event types."""
 
+import logging
 from collections.abc import Collection
 from dataclasses import replace
 
 import asyncpg
+import orjson
 
-from schema.event_type import EventType
+from schema.event_type import EventType, SchemaMode, counting_version
+from schema.payload_schema import Check, SchemaFault, compiled
 from schema.store import statements
 from schema.store.link import Link
 
 _SQL = statements.load("event_type")
+_log = logging.getLogger(__name__)
 
 
 async def find(link: Link, environment_id: str, name: str) -> EventType | None:
@@ -93,6 +97,31 @@ async def unusable(
     return [name for name in names if name not in usable]
 
 
+async def checks(link: Link, environment_id: str) -> dict[str, Check]:
+    """Give what payloads of an environment are held to, by event type."""
+    found: dict[str, Check] = {}
+    for row in await link.fetch(_SQL["checked"], environment_id):
+        version = counting_version(row["schemas"], row["schema_version"])
+        if version is None:
+            continue
+        schema = orjson.dumps(row["schemas"][version]).decode()
+        try:
+            compiled(schema)
+        except SchemaFault as fault:  # somebody else wrote it: it holds up nobody's events
+            _log.warning("payloads of %s are not looked at: %s", row["name"], fault)
+            continue
+        mode = SchemaMode(row["schema_mode"])
+        found[row["name"]] = Check(mode=mode, version=version, schema=schema)
+    return found
+
+
+async def export(
+    link: Link, environment_id: str, *, behind: str = "", most: int
+) -> list[EventType]:
+    """Give the first event types behind a name, whole and archived or not."""
+    return [_noun(row) for row in await link.fetch(_SQL["export"], environment_id, most, behind)]
+
+
 def _stored(event_type: EventType) -> tuple[object, ...]:
     return (
         event_type.environment_id,
@@ -105,6 +134,8 @@ def _stored(event_type: EventType) -> tuple[object, ...]:
         event_type.feature_flags,
         event_type.created_at,
         event_type.updated_at,
+        event_type.schema_mode,
+        event_type.schema_version,
     )
 
 
@@ -119,6 +150,8 @@ def _noun(row: "asyncpg.Record") -> EventType:
         name=row["name"],
         description=row["description"],
         schemas=row["schemas"],
+        schema_mode=SchemaMode(row["schema_mode"]),
+        schema_version=row["schema_version"],
         archived=row["archived"],
         deprecated=row["deprecated"],
         group_name=row["group_name"],

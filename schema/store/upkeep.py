@@ -14,7 +14,7 @@ async def try_lock(link: Link) -> bool:
 
 
 async def prune(link: Link, before: datetime) -> None:
-    """Drop event ids, rejected events, rollups, trends, expired secrets and health of before."""
+    """Drop what is of before: event ids, rejected events, counts, secrets, health, faults."""
     for name in (
         "prune_event_ids",
         "prune_rejected_events",
@@ -22,6 +22,7 @@ async def prune(link: Link, before: datetime) -> None:
         "prune_hours",
         "prune_secrets",
         "prune_health",
+        "prune_schema_faults",
     ):
         await link.execute(_SQL[name], before)
 

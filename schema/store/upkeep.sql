@@ -46,6 +46,10 @@ WHERE kind = 'portal' AND expires_at AT TIME ZONE 'UTC' < $1::timestamptz AT TIM
 -- Those that have ended by themselves. Served by revoked_token_forget_idx.
 DELETE FROM revoked_token WHERE forget_at < $1;
 
+-- name: prune_schema_faults :exec
+-- Served by schema_fault_last_idx.
+DELETE FROM schema_fault WHERE last_at < $1;
+
 -- name: prune_secrets :exec
 DELETE FROM endpoint_secret WHERE expires_at < $1;
 
