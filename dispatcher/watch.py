@@ -21,6 +21,7 @@ from schema.store.health import Place
 from schema.store.link import Link, Pool
 
 EVERY_S: Final = 15.0
+_ALL_PATIENCE: Final = Patience.of_days(0, 0)
 
 
 class Watch:
@@ -55,8 +56,10 @@ class Watch:
     async def _look(self, link: Link, now: datetime) -> int:
         """Look, write and tell; give how many endpoints were disabled."""
         known = await store.known(link)
-        looks = self._judged(known, await store.tried(link, now), now)
+        tried = await store.tried(link, now)
+        looks = self._judged(known, tried, now)
         looks |= await self._doubted(link, known, looks, now)
+        looks |= await self._spared(link, known, tried, looks, now)
         news = {place: look for place, look in looks.items() if look.health != known.get(place)}
         news |= {place: look for place, look in looks.items() if look.disables}
         if not news:
@@ -99,6 +102,22 @@ class Watch:
                 now,
             )
             for place, at in good.items()
+        }
+
+    async def _spared(
+        self,
+        link: Link,
+        known: Mapping[Place, Health],
+        tried: Mapping[Place, Recent],
+        looks: Mapping[Place, Look],
+        now: datetime,
+    ) -> dict[Place, Look]:
+        """Look with all patience at those whose environment disables no endpoint by itself."""
+        grave = {place for place, look in looks.items() if look.warns or look.disables}
+        places = await store.spared(link, grave) if grave else set()
+        return {
+            place: look(known.get(place, Health()), tried.get(place, Recent()), _ALL_PATIENCE, now)
+            for place in places
         }
 
     async def _tell(

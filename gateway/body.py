@@ -18,6 +18,7 @@ from schema.errors import FieldFault, Invalid, RequestFault, TooLarge
 
 TYPE_FAULT: Final = "value_error.jsondecode"
 MAX_DEPTH: Final = 64  # of free-form JSON that is stored as such
+_NOT_STORABLE: Final = f"nests deeper than {MAX_DEPTH}, or holds a NUL character"
 _LENGTH: Final = b"content-length"
 _ABSENT: Final = object()
 _CONTROL: Final = re.compile(r"[\x00-\x08]")
@@ -262,9 +263,16 @@ class Fields:
             self.fault(name, "an object is expected", fault_type=TYPE_FAULT)
             return None
         if not _storable(value):
-            self.fault(name, f"nests deeper than {MAX_DEPTH}, or holds a NUL character")
+            self.fault(name, _NOT_STORABLE)
             return None
         return value
+
+    def everything(self) -> dict[str, Any]:
+        """Give all fields as they stand; none, with a fault, if they are not fit to be stored."""
+        if _storable(self._data):
+            return dict(self._data)
+        self._add(self._where, _NOT_STORABLE, "value_error")
+        return {}
 
     def _find(self, names: tuple[str, ...]) -> tuple[str, object]:
         for name in names:

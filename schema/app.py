@@ -1,8 +1,9 @@
 """Environments and apps: who the tenants are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from schema.retry import RetryPolicy
 
@@ -18,6 +19,7 @@ class Environment:
     retry_policy: RetryPolicy | None
     created_at: datetime
     updated_at: datetime
+    settings: Mapping[str, Any] = field(default_factory=dict)  # see `environment_settings`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

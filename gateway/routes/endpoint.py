@@ -12,6 +12,7 @@ from gateway.auth import Access, Caller, resolve_app
 from gateway.body import Fields, read_fields
 from gateway.cursor import envelope, read_page
 from gateway.endpoint_fields import changed, fresh, replaced
+from gateway.endpoint_rules import check_rules
 from gateway.headers import read_headers, seal
 from gateway.parts import Parts, parts
 from gateway.routing import AnyOperation, Operation
@@ -178,6 +179,7 @@ async def _create(given: Parts, caller: Caller, app: App, fields: Fields) -> Res
     endpoint = replace(endpoint, headers=sealed)
     async with given.transaction() as link:
         await _check_event_types(link, caller, app, endpoint.event_types)
+        await check_rules(link, given, app, endpoint)
         if app.operational:
             await ensure_operational(link, app)
         await health.act_as(link, caller.key_id)
@@ -193,6 +195,7 @@ async def _change(
 ) -> None:
     if endpoint.event_types != present.event_types:
         await _check_event_types(link, caller, app, endpoint.event_types)
+    await check_rules(link, given, app, endpoint, present)
     if endpoint.state is not present.state:
         await health.act_as(link, caller.key_id)
     await store.update(link, endpoint)

@@ -11,14 +11,14 @@ from starlette.responses import Response
 
 from gateway.answer import answer
 from gateway.auth import Access, Caller, resolve_app
-from gateway.config import GatewayConfig
 from gateway.cursor import Page, envelope, read_page
-from gateway.parts import parts
+from gateway.parts import Parts, parts
 from gateway.query import Query
 from gateway.routes.endpoint import ONE, find_endpoint
 from gateway.routing import AnyOperation, Operation
 from schema import ids
 from schema.endpoint import Endpoint
+from schema.environment_settings import Rules
 from schema.health import OF_ENDPOINT, HealthState, Patience, Streak, disable_at
 from schema.ids import shard_of
 from schema.store import health as store
@@ -46,6 +46,7 @@ async def get(request: Request, caller: Caller) -> Response:
     given = parts(request)
     now = given.clock()
     app = await resolve_app(request, caller)
+    patience = await _patience(given, app.environment_id)
     async with given.connection() as link:
         endpoint = await find_endpoint(link, request, app)
         place = Place(app.id, endpoint.id)
@@ -53,7 +54,7 @@ async def get(request: Request, caller: Caller) -> Response:
         outage_at = found.outage_at
         shard = shard_of(app.id, given.config.shards)
         numbers = await store.numbers(link, place, shard=shard, outage_at=outage_at, now=now)
-    shown = _show(found, given.config) | {
+    shown = _show(found, patience) | {
         "last15Minutes": _rate(numbers.recently),
         "last24Hours": _rate(numbers.in_a_day),
         "owed": numbers.owed,
@@ -86,6 +87,7 @@ async def list_unwell(request: Request, caller: Caller) -> Response:
         request, default_ascending=False, check=lambda key: ids.is_id(ids.ENDPOINT, key)
     )
     states = _states(Query(request))
+    patience = await _patience(given, caller.environment_id)
     async with given.connection() as link:
         rows = await store.page(
             link,
@@ -100,7 +102,7 @@ async def list_unwell(request: Request, caller: Caller) -> Response:
             rows,
             page,
             lambda one: one.known.place.endpoint_id,
-            lambda one: _show_listed(one, given.config),
+            lambda one: _show_listed(one, patience),
         )
     )
 
@@ -120,7 +122,7 @@ def _unknown(endpoint: Endpoint) -> Known:
     )
 
 
-def _show(known: Known, config: GatewayConfig) -> dict[str, object]:
+def _show(known: Known, patience: Patience) -> dict[str, object]:
     streak = known.streak
     return {
         "appId": known.place.app_id,
@@ -134,20 +136,27 @@ def _show(known: Known, config: GatewayConfig) -> dict[str, object]:
         "lastFailedAt": streak and streak.last_at,
         "failures": streak.failures if streak else 0,
         "warnedAt": known.warned_at,
-        "disableAt": _disable_at(known, streak, config),
+        "disableAt": _disable_at(known, streak, patience),
     }
 
 
-def _disable_at(known: Known, streak: Streak | None, config: GatewayConfig) -> datetime | None:
+async def _patience(given: Parts, environment_id: str) -> Patience:
+    """Say how long endpoints of an environment may fail."""
+    config, found = given.config, await given.keys.environment(environment_id)
+    if found is not None and not Rules.of(found.settings).disables:
+        return Patience.of_days(0, 0)
+    return Patience.of_days(config.disable_after_days, config.disable_warning_days)
+
+
+def _disable_at(known: Known, streak: Streak | None, patience: Patience) -> datetime | None:
     if known.state is not HealthState.FAILING:
         return None
-    patience = Patience.of_days(config.disable_after_days, config.disable_warning_days)
     return disable_at(streak, known.warned_at, patience)
 
 
-def _show_listed(one: Listed, config: GatewayConfig) -> dict[str, object]:
+def _show_listed(one: Listed, patience: Patience) -> dict[str, object]:
     names = {"appUid": one.app_uid, "endpointUid": one.endpoint_uid, "url": one.url}
-    return _show(one.known, config) | names
+    return _show(one.known, patience) | names
 
 
 def _show_change(change: Change) -> dict[str, object]:

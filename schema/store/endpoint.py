@@ -96,6 +96,12 @@ async def count(
     )
 
 
+async def number_of(link: Link, app_id: str, most: int) -> int:
+    """Count an app's endpoints, no further than `most`."""
+    number: int = await link.fetchval(_SQL["number_of"], app_id, most)
+    return number
+
+
 def _stored(endpoint: Endpoint) -> tuple[object, ...]:
     """Give the columns from app_id to state_at."""
     return (

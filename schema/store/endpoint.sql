@@ -80,3 +80,8 @@ FROM (SELECT state FROM delivery
         AND state IN ('pending', 'retrying') AND place IS NOT NULL
         AND message_id >= $4 AND message_id < $5
       LIMIT $6) AS counted;
+
+-- name: number_of :one
+-- How many endpoints app $1 has, counted no further than $2. Served by endpoint_pkey.
+SELECT count(*) FROM (
+    SELECT FROM endpoint WHERE app_id = $1 AND deleted_at IS NULL LIMIT $2) AS counted;

@@ -53,12 +53,13 @@ async def ensure(link: Link, environment_id: str, *, name: str, kind: str, at: d
 
 
 async def update(link: Link, environment: Environment) -> None:
-    """Write what may change: the name and the retry policy."""
+    """Write what may change: the name, the retry policy and the settings."""
     await link.execute(
         _SQL["update"],
         environment.id,
         environment.name,
         policy.write(environment.retry_policy),
+        dict(environment.settings),
         environment.updated_at,
     )
 
@@ -79,6 +80,7 @@ def _noun(row: "asyncpg.Record") -> Environment:
         kind=row["kind"],
         is_default=row["is_default"],
         retry_policy=policy.read(row["retry_policy"]),
+        settings=row["settings"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

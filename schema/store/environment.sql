@@ -2,27 +2,27 @@
 
 -- name: find :one
 -- Served by environment_pkey.
-SELECT id, name, kind, is_default, retry_policy, created_at, updated_at
+SELECT id, name, kind, is_default, retry_policy, settings, created_at, updated_at
 FROM environment WHERE id = $1 AND deleted_at IS NULL;
 
 -- name: find_default :one
 -- Served by environment_default_idx.
-SELECT id, name, kind, is_default, retry_policy, created_at, updated_at
+SELECT id, name, kind, is_default, retry_policy, settings, created_at, updated_at
 FROM environment WHERE is_default AND deleted_at IS NULL;
 
 -- name: lock :one
 -- For a change. Served by environment_pkey.
-SELECT id, name, kind, is_default, retry_policy, created_at, updated_at
+SELECT id, name, kind, is_default, retry_policy, settings, created_at, updated_at
 FROM environment WHERE id = $1 AND deleted_at IS NULL FOR UPDATE;
 
 -- name: page_up :many
 -- $1 a key, $2 how many behind it. Served by environment_pkey.
-SELECT id, name, kind, is_default, retry_policy, created_at, updated_at
+SELECT id, name, kind, is_default, retry_policy, settings, created_at, updated_at
 FROM environment WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT $2;
 
 -- name: page_down :many
 -- $1 a key, $2 how many before it. Served by environment_pkey.
-SELECT id, name, kind, is_default, retry_policy, created_at, updated_at
+SELECT id, name, kind, is_default, retry_policy, settings, created_at, updated_at
 FROM environment WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2;
 
 -- name: insert :exec
@@ -38,7 +38,7 @@ RETURNING id;
 
 -- name: update :exec
 -- Served by environment_pkey.
-UPDATE environment SET name = $2, retry_policy = $3, updated_at = $4 WHERE id = $1;
+UPDATE environment SET name = $2, retry_policy = $3, settings = $4, updated_at = $5 WHERE id = $1;
 
 -- name: delete :exec
 -- Its keys and apps stay as rows and count no more. Served by environment_pkey.

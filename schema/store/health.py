@@ -136,6 +136,12 @@ async def good(link: Link, streaks: Mapping[Place, Streak]) -> dict[Place, datet
     return {Place(row["app_id"], row["endpoint_id"]): row["good_at"] for row in rows}
 
 
+async def spared(link: Link, places: Collection[Place]) -> set[Place]:
+    """Give those endpoints whose environment disables none by itself."""
+    rows = await link.fetch(_SQL["spared"], *_columns(places))
+    return {Place(row["app_id"], row["endpoint_id"]) for row in rows}
+
+
 async def hold(link: Link, places: Collection[Place]) -> dict[Place, str]:
     """Keep others from changing endpoints; give the environments of those that are active.
 

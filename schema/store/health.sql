@@ -207,3 +207,12 @@ FROM endpoint AS e
 JOIN app AS a ON a.id = e.app_id AND a.kind = 'tenant' AND a.deleted_at IS NULL
 LEFT JOIN endpoint_health AS h ON h.app_id = e.app_id AND h.endpoint_id = e.id
 WHERE e.deleted_at IS NULL GROUP BY 1;
+
+-- name: spared :many
+-- Of endpoints ($1 app, $2 endpoint) those whose environment disables none by itself.
+-- Served by app_id_key and environment_pkey.
+SELECT n.app_id, n.endpoint_id
+FROM unnest($1::text[], $2::text[]) AS n(app_id, endpoint_id)
+JOIN app AS a ON a.id = n.app_id
+JOIN environment AS e ON e.id = a.environment_id
+WHERE e.settings -> 'disableEndpointOnFailure' = 'false';

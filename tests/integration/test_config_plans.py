@@ -48,6 +48,7 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("app", "page_up", [ENVIRONMENT, "", 51, True, True, True], {"app_pkey", "endpoint_pkey"}),
     ("app", "page_down", [ENVIRONMENT, "~", 51, True, True, True], {"app_pkey", "endpoint_pkey"}),
     ("endpoint", "by_id", [APP, ENDPOINT], {"endpoint_pkey"}),
+    ("endpoint", "number_of", [APP, 50], {"endpoint_pkey"}),
     ("endpoint", "by_uid", [APP, ENDPOINT_UID], {"endpoint_uid_idx"}),
     ("endpoint", "page_up", [APP, "", 51], {"endpoint_pkey"}),
     ("endpoint", "page_down", [APP, "~", 51], {"endpoint_pkey"}),

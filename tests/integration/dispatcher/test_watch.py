@@ -238,6 +238,18 @@ async def test_zero_days_disable_nothing(lookout: Lookout) -> None:
     assert said == []
 
 
+async def test_an_environment_can_have_none_disabled(lookout: Lookout) -> None:
+    await lookout.pool.execute(
+        "UPDATE environment SET settings = $1", {"disableEndpointOnFailure": False}
+    )
+    place = await long_failing(lookout, *LONG_FAILING)
+
+    said = await lookout.look(DAY)
+
+    assert await lookout.state(place) == ("active", "")
+    assert not {"endpoint.disabling", "endpoint.disabled"} & set(kinds(said))
+
+
 async def test_one_that_is_enabled_again_has_its_days_anew(lookout: Lookout) -> None:
     place = await long_failing(lookout, *LONG_FAILING)
     await lookout.look(DAY)

@@ -19,6 +19,8 @@ OPERATORS_ONLY = {
     "PATCH /api/v1/event-type/{event_type_name}",
     "DELETE /api/v1/event-type/{event_type_name}",
     "POST /api/v1/event-type/import/openapi",
+    "POST /api/v1/environment/export",
+    "POST /api/v1/environment/import",
     "GET /api/v1/event-type/{event_type_name}/schema-fault",
     "DELETE /api/v1/event-type/{event_type_name}/schema-fault",
     "DELETE /api/v1/app/{app_id}/msg/{msg_id}/content",
@@ -145,6 +147,7 @@ def test_a_tenants_operations_stay_within_an_app_or_read_what_all_may_see() -> N
 
     assert outside == {
         "GET /api/v1/auth/whoami",
+        "GET /api/v1/environment/settings",
         "GET /api/v1/event-type",
         "GET /api/v1/event-type/{event_type_name}",
     }
