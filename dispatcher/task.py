@@ -12,11 +12,14 @@ import nats.errors
 
 from dispatcher.parts import Parts
 from dispatcher.reach import when_reachable
+from dispatcher.task_count import Count
 from dispatcher.task_run import LEASE_S, Run
 from schema.event import WAKE_ROOT
 from schema.ids import shard_of
 from schema.store import task_step as store
 from schema.store.pool import reachable
+from schema.store.task_step import Lease
+from schema.task import COUNTING
 
 TASKS_RUNG: Final = f"{WAKE_ROOT}.tasks"
 LOOK_S: Final = 1.0
@@ -30,7 +33,7 @@ class Tasks:
     def __init__(self, given: Parts) -> None:
         """Hold none yet."""
         self._given = given
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, Run | Count] = {}
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -68,8 +71,13 @@ class Tasks:
                 held=self._runs,
             )
         for lease in leases:
-            self._runs[lease.task.id] = Run(self._given, lease, ring=self._ring)
+            self._runs[lease.task.id] = self._made(lease)
             group.create_task(self._do(lease.task.id), name=f"task-{lease.task.id}")
+
+    def _made(self, lease: Lease) -> Run | Count:
+        if lease.task.kind in COUNTING:
+            return Count(self._given, lease)
+        return Run(self._given, lease, ring=self._ring)
 
     async def _do(self, task_id: str) -> None:
         try:

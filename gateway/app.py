@@ -52,6 +52,7 @@ from gateway.routes import (
     reconciliation,
     rejected_event,
     schema_fault,
+    statistics,
     task,
 )
 from gateway.routing import AnyOperation, build
@@ -147,6 +148,7 @@ def operations() -> list[AnyOperation]:
         *dead_letter_task.routes(),
         *task.routes(),
         *background_task.routes(),
+        *statistics.routes(),
         *rejected_event.routes(),
         *operational_webhook.routes(),
         *alert_rule.routes(),

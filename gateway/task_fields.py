@@ -79,9 +79,9 @@ def read_wish(fields: Fields, kind: TaskKind, now: datetime, *, one_app: bool) -
 
 
 def read_span(
-    fields: Fields, endpoint_id: str, now: datetime, *, longest: timedelta | None = None
+    fields: Fields, endpoint_id: str | None, now: datetime, *, longest: timedelta | None = None
 ) -> Plan:
-    """Read `since` and `until` of a task on an endpoint's messages, as Svix has it.
+    """Read `since` and `until` of a task on what happened in a time, as Svix has it.
 
     The caller checks the fields: there may be more of them.
     """

@@ -203,6 +203,7 @@ def _show_plan(plan: Plan) -> dict[str, object]:
         "filter": None if plan.letters is None else _show_filter(plan.letters),
         "letterIds": plan.letter_ids,
         "endpointId": plan.endpoint_id,
+        "appIds": plan.app_ids,
         "since": plan.since,
         "until": plan.until,
         "eventTypes": plan.event_types,

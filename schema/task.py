@@ -16,7 +16,7 @@ LEAST_JUDGED: Final = 20  # items of a part before a share of failures says anyt
 
 
 class TaskKind(StrEnum):
-    """What is done. Values are stored; `endpoint.*` are Svix's."""
+    """What is done. Values are stored; all but `dead_letter.*` are Svix's."""
 
     REDELIVER = "dead_letter.redeliver"
     DISCARD = "dead_letter.discard"
@@ -24,10 +24,13 @@ class TaskKind(StrEnum):
     RECOVER = "endpoint.recover"
     REPLAY = "endpoint.replay"
     BULK_REPLAY = "endpoint.bulk-replay"
+    APP_STATS = "application.stats"
+    EVENT_TYPES = "event-type.aggregate"
 
 
 OF_LETTERS: Final = frozenset({TaskKind.REDELIVER, TaskKind.DISCARD, TaskKind.PURGE})
-SENDING: Final = frozenset(TaskKind) - {TaskKind.DISCARD, TaskKind.PURGE}
+COUNTING: Final = frozenset({TaskKind.APP_STATS, TaskKind.EVENT_TYPES})
+SENDING: Final = frozenset(TaskKind) - COUNTING - {TaskKind.DISCARD, TaskKind.PURGE}
 
 
 class TaskState(StrEnum):
@@ -87,7 +90,8 @@ class Plan:
     Attributes:
         letters: Which dead letters (kinds of `OF_LETTERS`).
         letter_ids: Of them, these alone.
-        endpoint_id: Whose messages (the other kinds).
+        endpoint_id: Whose messages (the other kinds that send).
+        app_ids: Of these apps (kinds of `COUNTING`).
         since: Messages of this time or later.
         until: Messages of before this time.
         event_types: Messages of these.
@@ -108,6 +112,7 @@ class Plan:
     letters: Filter | None = None
     letter_ids: tuple[str, ...] | None = None
     endpoint_id: str | None = None
+    app_ids: tuple[str, ...] | None = None
     since: datetime | None = None
     until: datetime | None = None
     event_types: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""Svix's background tasks: recover, replay missing, bulk replay; `/api/v1/background-task`.
+"""Svix's background tasks: recoveries, replays, statistics; `/api/v1/background-task`.
 
 They are tasks as all others (`gateway.tasks`), shown here in Svix's words: `running` is whatever
 has not ended, `failed` also what was cancelled.
@@ -29,7 +29,7 @@ from schema.api_key import Capability
 from schema.errors import NotFound
 from schema.store import task as store
 from schema.store.task import Choice
-from schema.task import OF_LETTERS, Task, TaskKind, TaskState
+from schema.task import COUNTING, OF_LETTERS, Task, TaskKind, TaskState
 
 ALL: Final = "/api/v1/background-task"
 ONE: Final = f"{ALL}/{{task_id}}"
@@ -47,10 +47,8 @@ _STATUSES: Final[Mapping[str, tuple[TaskState, ...]]] = {
 _STATUS_OF: Final = {state: status for status, states in _STATUSES.items() for state in states}
 # Svix's other kinds may be asked for: there are none of them.
 _NONE: Final = (
-    "application.stats",
     "message.broadcast",
     "sdk.generate",
-    "event-type.aggregate",
     "application.purge_content",
 )
 
@@ -88,7 +86,7 @@ async def start(kind: TaskKind, request: Request, caller: Caller) -> Response:
         plan = replace(plan, **chosen)
     fields.check()
     made = await tasks.make(given, caller, tasks.draft(given, caller, app, kind, plan))
-    return answer(_show(made), 202)
+    return answer(show(made), 202)
 
 
 async def list_tasks(request: Request, caller: Caller) -> Response:
@@ -111,12 +109,15 @@ async def get(request: Request, caller: Caller) -> Response:
     """Give one."""
     async with parts(request).connection() as link:
         found = await tasks.find(link, request, caller, None)
+        counted = found.kind in COUNTING
+        result = await store.result(link, found.environment_id, found.id) if counted else None
     if found.kind not in KINDS:
         raise NotFound(tasks.KIND)
-    return answer(_show_whole(found))
+    return answer(_show_whole(found) | ({} if result is None else {"data": result}))
 
 
-def _show(task: Task) -> dict[str, object]:
+def show(task: Task) -> dict[str, object]:
+    """Give what answers to whoever asks for a task."""
     return {
         "id": task.id,
         "status": _STATUS_OF[task.state],
@@ -127,4 +128,4 @@ def _show(task: Task) -> dict[str, object]:
 
 def _show_whole(task: Task) -> dict[str, object]:
     sent = task.items - task.skipped
-    return _show(task) | {"data": {"messagesSent": sent}}
+    return show(task) | {"data": {} if task.kind in COUNTING else {"messagesSent": sent}}

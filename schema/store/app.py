@@ -1,5 +1,6 @@
 """Apps."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,6 +29,15 @@ async def find(link: Link, environment_id: str, ref: str) -> App | None:
     """Find an app of an environment by its id or uid; a uid never looks like an id."""
     name = "by_id" if ref.startswith(ids.APP) else "by_uid"
     return _noun_or_none(await link.fetchrow(_SQL[name], environment_id, ref))
+
+
+async def named(link: Link, environment_id: str, refs: Collection[str]) -> dict[str, str]:
+    """Give the ids of apps by what they were called: id or uid. Those there are none of lack."""
+    rows = await link.fetch(_SQL["named"], environment_id, list(refs))
+    wanted = set(refs)
+    by_id = {row["id"]: row["id"] for row in rows}
+    found = by_id | {row["uid"]: row["id"] for row in rows if row["uid"] is not None}
+    return {ref: found[ref] for ref in found if ref in wanted}
 
 
 async def lock(link: Link, environment_id: str, app_id: str) -> App | None:

@@ -11,6 +11,12 @@ FROM app WHERE environment_id = $1 AND id = $2 AND kind = 'tenant' AND deleted_a
 SELECT environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at, updated_at
 FROM app WHERE environment_id = $1 AND uid = $2 AND kind = 'tenant' AND deleted_at IS NULL;
 
+-- name: named :many
+-- Of environment $1, the apps with the ids or uids $2. Served by app_pkey and app_uid_idx.
+SELECT id, uid FROM app
+WHERE environment_id = $1 AND (id = ANY ($2::text[]) OR uid = ANY ($2::text[]))
+  AND kind = 'tenant' AND deleted_at IS NULL;
+
 -- name: lock :one
 -- For a change. Served by app_pkey.
 SELECT environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at, updated_at

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -61,6 +61,12 @@ async def by_id(link: Link, environment_id: str, task_id: str) -> Task | None:
     """Give a task."""
     row = await link.fetchrow(_SQL["by_id"], environment_id, task_id)
     return None if row is None else noun(row)
+
+
+async def result(link: Link, environment_id: str, task_id: str) -> dict[str, Any] | None:
+    """Give what a task found out; None if nothing, or nothing yet."""
+    found: dict[str, Any] | None = await link.fetchval(_SQL["result"], environment_id, task_id)
+    return found
 
 
 async def page(link: Link, wanted: Choice, span: Span) -> list[Task]:

@@ -22,6 +22,10 @@ SELECT environment_id, id, app_id, kind, state, why, plan, job_id, total, total_
        ended_at, updated_at
 FROM task WHERE environment_id = $1 AND id = $2;
 
+-- name: result :one
+-- What task ($1, $2) found out. Served by task_pkey.
+SELECT result FROM task WHERE environment_id = $1 AND id = $2;
+
 -- name: page_down :many
 -- Of environment $1, the $4 newest tasks with ids between $2 and $3 (exclusive); filters or null:
 -- $5 states, $6 kinds, $7 app. Served by task_pkey.

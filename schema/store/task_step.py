@@ -4,10 +4,10 @@ It begins with `fence`, which also keeps the API from moving the task meanwhile.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from schema.store import days, statements
 from schema.store import task as store
@@ -100,6 +100,11 @@ async def release_all(link: Link, owner: str) -> None:
 async def begin(link: Link, task_id: str, *, at: datetime, total: int | None, exact: bool) -> None:
     """Note that a task has begun, and how much there is to do."""
     await link.execute(_SQL["begin"], task_id, at, total, exact)
+
+
+async def set_result(link: Link, task_id: str, result: Mapping[str, Any]) -> None:
+    """Note what a task found out."""
+    await link.execute(_SQL["set_result"], task_id, result)
 
 
 async def end(link: Link, task_id: str, state: TaskState, *, at: datetime, why: str) -> None:

@@ -36,6 +36,10 @@ WHERE owner = $1 AND (state IN ('scheduled', 'running') OR open > 0);
 UPDATE task SET state = 'running', started_at = $2, updated_at = $2, total = $3, total_exact = $4
 WHERE id = $1;
 
+-- name: set_result :exec
+-- Task $1 found out $2. Served by task_id_key.
+UPDATE task SET result = $2 WHERE id = $1;
+
 -- name: end :exec
 -- Task $1 ends at $2 as $3, as $4 says. Served by task_id_key.
 UPDATE task SET state = $3, why = $4, ended_at = $2, updated_at = $2 WHERE id = $1;

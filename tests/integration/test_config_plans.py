@@ -45,6 +45,14 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("api_key", "touch", [[KEYS[1]], [NOW]], {"api_key_pkey"}),
     ("app", "by_id", [ENVIRONMENT, APP], {"app_pkey", "app_id_key"}),
     ("app", "by_uid", [ENVIRONMENT, APP_UID], {"app_uid_idx"}),
+    ("app", "named", [ENVIRONMENT, [APP, APP_UID]], {"app_pkey", "app_id_key", "app_uid_idx"}),
+    (
+        "statistics",
+        "attempts",
+        [ENVIRONMENT, "", 9, NOW, NOW, None],
+        {"app_pkey", "rollup_minute_pkey"},
+    ),
+    ("statistics", "subscriptions", [ENVIRONMENT, "", 9], {"app_pkey", "endpoint_pkey"}),
     ("app", "page_up", [ENVIRONMENT, "", 51, True, True, True], {"app_pkey", "endpoint_pkey"}),
     ("app", "page_down", [ENVIRONMENT, "~", 51, True, True, True], {"app_pkey", "endpoint_pkey"}),
     ("endpoint", "by_id", [APP, ENDPOINT], {"endpoint_pkey"}),
@@ -82,7 +90,7 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("event_type", "export", [ENVIRONMENT, 500, ""], {"event_type_pkey"}),
 ]
 # A handful of rows of one endpoint, which an index finds and which are then put in order.
-SORTED = {("endpoint_secret", "live")}
+SORTED = {("endpoint_secret", "live"), ("statistics", "subscriptions")}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

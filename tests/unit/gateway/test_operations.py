@@ -19,6 +19,8 @@ OPERATORS_ONLY = {
     "PATCH /api/v1/event-type/{event_type_name}",
     "DELETE /api/v1/event-type/{event_type_name}",
     "POST /api/v1/event-type/import/openapi",
+    "POST /api/v1/stats/usage/app",
+    "PUT /api/v1/stats/usage/event-types",
     "POST /api/v1/environment/export",
     "POST /api/v1/environment/import",
     "GET /api/v1/event-type/{event_type_name}/schema-fault",

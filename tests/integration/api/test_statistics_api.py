@@ -1,0 +1,117 @@
+"""Statistics through the official client, counted by a real dispatcher."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from svix.api import ApplicationIn, AppUsageStatsIn, EndpointIn, EventTypeIn, SvixAsync
+from svix.exceptions import HTTPValidationError
+from svix.models import BackgroundTaskStatus
+
+from tests.dispatching import Running, dispatching, eventually, now
+from tests.gateway_server import Gateway
+from tests.services import Services
+from tests.tenants import Tenant
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+URL = "https://hooks.example.com/"
+MINUTE = timedelta(minutes=1)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(shared: Gateway, services: Services) -> AsyncIterator[Running]:
+    async with dispatching(shared.pool, services.nats_url) as dispatcher:
+        yield dispatcher
+
+
+async def data_of(svix: SvixAsync, task_id: str) -> dict[str, Any]:
+    """Wait for a task; give what it found."""
+
+    async def over() -> bool:
+        found = await svix.background_task.get(task_id)
+        return found.status is not BackgroundTaskStatus.RUNNING
+
+    await eventually(over)
+    found = await svix.background_task.get(task_id)
+    assert found.status is BackgroundTaskStatus.FINISHED
+    return found.data
+
+
+async def tried(tenant: Tenant, at: datetime, *numbers: int) -> None:
+    """Count attempts in a minute: delivered, 3xx, 4xx, 5xx, without an answer."""
+    await tenant.link.execute(
+        """INSERT INTO rollup_minute (app_id, endpoint_id, bucket, delivered, status_3xx,
+                                      status_4xx, status_5xx, no_answer)
+           VALUES ($1, $2, date_trunc('minute', $3::timestamptz), $4, $5, $6, $7, $8)""",
+        tenant.app_id, tenant.endpoint_id, at, *numbers,
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("running")
+async def test_the_attempts_of_a_time_are_counted_for_each_app(
+    svix: SvixAsync, tenant: Tenant
+) -> None:
+    idle = await svix.application.create(ApplicationIn(name="Idle", uid="idle"))
+    until = now().replace(second=0, microsecond=0)
+    for at, numbers in (
+        (until - 2 * MINUTE, (1, 1, 1, 1, 1)),
+        (until - MINUTE, (4, 0, 0, 0, 0)),
+        (until, (100, 0, 0, 0, 0)),
+        (until - 9 * MINUTE, (100, 0, 0, 0, 0)),
+    ):
+        await tried(tenant, at, *numbers)
+    span = {"since": until - 2 * MINUTE + timedelta(seconds=30), "until": until}
+
+    every = await svix.statistics.aggregate_app_stats(AppUsageStatsIn(**span))
+    some = await svix.statistics.aggregate_app_stats(
+        AppUsageStatsIn(**span, app_ids=["idle", idle.id, "nobody"])
+    )
+
+    counted = {
+        one["appId"]: (one["appUid"], one["messageDestinations"])
+        for one in (await data_of(svix, every.id))["appStats"]
+    }
+    assert counted == {tenant.app_id: (tenant.uid, 9), idle.id: ("idle", 0)}
+    assert (every.unresolved_app_ids, some.unresolved_app_ids) == ([], ["nobody"])
+    assert [one["appId"] for one in (await data_of(svix, some.id))["appStats"]] == [idle.id]
+
+
+@pytest.mark.usefixtures("running")
+async def test_the_event_types_that_endpoints_ask_for_are_listed_for_each_app(
+    svix: SvixAsync, http: httpx.AsyncClient
+) -> None:
+    for name in ("a", "b"):
+        await svix.event_type.create(EventTypeIn(name=name, description=""))
+    one, two, three = [
+        await svix.application.create(ApplicationIn(name=name)) for name in ("1", "2", "3")
+    ]
+    await svix.endpoint.create(one.id, EndpointIn(url=URL, event_types=["b"]))
+    await svix.endpoint.create(one.id, EndpointIn(url=URL, event_types=["b", "a"]))
+    await svix.endpoint.create(two.id, EndpointIn(url=URL))
+
+    asked = await svix.statistics.aggregate_event_types()
+
+    listed = {
+        found["appId"]: (found["explicitlySubscribedEventTypes"], found["hasCatchAllEndpoint"])
+        for found in (await data_of(svix, asked.id))["event_types"]
+    }
+    assert listed == {one.id: (["a", "b"], False), two.id: ([], True), three.id: ([], False)}
+    ours = (await http.get(f"/api/v1/task/{asked.id}")).json()
+    assert (ours["kind"], ours["state"]) == ("event-type.aggregate", "finished")
+
+
+async def test_a_time_or_apps_that_cannot_be_are_refused(svix: SvixAsync) -> None:
+    with pytest.raises(HTTPValidationError) as backwards:
+        await svix.statistics.aggregate_app_stats(
+            AppUsageStatsIn(since=now(), until=now() - MINUTE)
+        )
+    with pytest.raises(HTTPValidationError) as nobody:
+        await svix.statistics.aggregate_app_stats(
+            AppUsageStatsIn(since=now() - MINUTE, until=now(), app_ids=["nobody"])
+        )
+
+    assert [fault.loc for fault in backwards.value.detail] == [["body", "since"]]
+    assert [fault.loc for fault in nobody.value.detail] == [["body", "appIds"]]
