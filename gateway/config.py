@@ -24,6 +24,8 @@ class GatewayConfig:
         public_url: Where people reach gateway and console, without a slash at its end; empty is
             where a request says that it came to.
         tokens: What Svix's tokens are signed with; None takes none.
+        poll_margin_s: How long a publication may take from its id to the stream; whoever polls
+            sees messages that much later, and misses none.
         deaf_cache_s: The same while the connection for notifications is down.
     """
 
@@ -35,6 +37,7 @@ class GatewayConfig:
     app_backlog: int = 1_000_000
     public_url: str = ""
     tokens: TokenRules | None = None
+    poll_margin_s: float = 10.0
     https_only: bool = False
     allowed_networks: tuple[Network, ...] = ()
     allow_ip_literals: bool = False

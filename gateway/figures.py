@@ -1,10 +1,4 @@
-"""Figures of the whole installation, read from Postgres and NATS and kept for a while.
-
-Lag of the stream: the events behind each shard's position, that is those that no intake has turned
-into rows, summed over the shards. The stream is asked for the first such event of each shard and
-how many follow it; that a stretch holds none is remembered, so that a quiet shard, whose position
-stays far behind, costs no search.
-"""
+"""Figures of the whole installation, read from Postgres and NATS and kept for a while."""
 
 import asyncio
 import logging
@@ -16,12 +10,10 @@ from typing import Final
 
 import asyncpg
 import nats.errors
-import orjson
 
+from gateway.lag import Lag, stream_state
 from gateway.parts import Parts
-from schema import stream
 from schema.errors import Unavailable
-from schema.event import shard_filters
 from schema.store import (
     alert_rule,
     dead_letter,
@@ -35,8 +27,6 @@ from schema.store.link import Link
 
 _KEPT_S: Final = 5.0
 _KEPT_PER_COST: Final = 20  # and this many times as long as reading took
-_ANSWER_S: Final = 2.0
-_AT_ONCE: Final = 8  # questions to the stream
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +56,7 @@ class Reader:
         self._lock = asyncio.Lock()
         self._figures: Figures | None = None
         self._until_s = 0.0
-        self._empty_to: dict[str, int] = {}
+        self._lag = Lag()
 
     async def read(self, given: Parts) -> Figures:
         """Give the figures, read now or a moment ago."""
@@ -103,9 +93,7 @@ class Reader:
         return Figures(values=values, reachable=reachable)
 
     async def _of_nats(self, given: Parts, positions: Mapping[int, int]) -> list[Figure]:
-        subject = stream.info_subject(given.config.stream)
-        answer = await given.bus.request(subject, b"", timeout=_ANSWER_S)
-        state = orjson.loads(answer.data)["state"]
+        state = await stream_state(given)
         values = [
             Figure(name="hookline_stream_bytes", meaning="Bytes that the stream holds.",
                    value=state["bytes"]),
@@ -114,10 +102,7 @@ class Reader:
         ]  # fmt: skip
         if not positions:
             return values
-        last: int = state["last_seq"]
-        if last < max(self._empty_to.values(), default=0):  # the stream was made anew
-            self._empty_to.clear()
-        lag, oldest_at = await self._lag(given, positions, last)
+        lag, oldest_at = await self._lag.read(given, positions, state["last_seq"])
         age_s = 0.0 if oldest_at is None else (given.clock() - oldest_at).total_seconds()
         return [
             *values,
@@ -126,40 +111,6 @@ class Reader:
             Figure(name="hookline_stream_oldest_seconds",
                    meaning="Age of the oldest event that is not a row yet.", value=max(0.0, age_s)),
         ]  # fmt: skip
-
-    async def _lag(
-        self, given: Parts, positions: Mapping[int, int], last: int
-    ) -> tuple[int, datetime | None]:
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def one(wanted: str, position: int) -> tuple[int, datetime | None]:
-            # A position behind the end counts in a stream that is no more.
-            start = max(position if position <= last else 0, self._empty_to.get(wanted, 0))
-            if start == last:
-                return 0, None
-            async with gate:
-                found = await _behind(given, wanted, start + 1)
-            if found is None:
-                self._empty_to[wanted] = last
-                return 0, None
-            return found
-
-        answers = await asyncio.gather(
-            *(
-                one(wanted, position)
-                for number, position in positions.items()
-                for wanted in shard_filters(number)
-            )
-        )
-        ages = [at for _, at in answers if at is not None]
-        return sum(number for number, _ in answers), min(ages, default=None)
-
-
-async def _behind(given: Parts, wanted: str, start: int) -> tuple[int, datetime] | None:
-    """Say how many events there are from a sequence on, and when the first came; None if none."""
-    subject = stream.count_subject(given.config.stream)
-    asked = stream.count_request(wanted, start)
-    return stream.read_count((await given.bus.request(subject, asked, timeout=_ANSWER_S)).headers)
 
 
 def _of_postgres(

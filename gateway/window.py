@@ -64,8 +64,8 @@ def read_window(
         RequestFault: A time cannot be read.
     """
     before, after = query.time("before"), query.time("after")
-    low = "" if after is None else _bound(prefix, after)
-    high = LAST if before is None else _bound(prefix, before)
+    low = "" if after is None else id_of(prefix, after)
+    high = LAST if before is None else id_of(prefix, before)
     if page.iterator is None and before is None and after is not None:
         page = replace(page, iterator=low, backward=not page.ascending)
     elif limited and before is None and after is None:
@@ -84,9 +84,9 @@ def read_window_of(request: Request, query: Query, prefix: str, *, limited: bool
 
 def _around(page: Page, prefix: str, now: datetime) -> tuple[str, str]:
     if page.iterator is None:
-        return _bound(prefix, now - DEFAULT), LAST
+        return id_of(prefix, now - DEFAULT), LAST
     at = ids.time_of(page.iterator)
-    return _bound(prefix, at - DEFAULT), _bound(prefix, at + DEFAULT)
+    return id_of(prefix, at - DEFAULT), id_of(prefix, at + DEFAULT)
 
 
 def _beyond(page: Page, iterator: str, low: str, high: str) -> tuple[str, str]:
@@ -95,5 +95,6 @@ def _beyond(page: Page, iterator: str, low: str, high: str) -> tuple[str, str]:
     return low, min(high, iterator)
 
 
-def _bound(prefix: str, at: datetime) -> str:
+def id_of(prefix: str, at: datetime) -> str:
+    """Give the smallest id of a time; one that ids cannot tell is brought to the nearest."""
     return ids.first_id(prefix, min(max(at, _FIRST_AT), _LAST_AT))

@@ -31,6 +31,7 @@ TASK: Final = "qtask_"
 ALERT_RULE: Final = "alr_"
 INTEGRATION: Final = "integ_"
 TOKEN: Final = "jwt_"  # noqa: S105 a prefix; behind it stands a digest, no id
+POLLER: Final = "poll_"
 
 EPOCH_S: Final = 1_400_000_000
 LENGTH: Final = 27  # base62 characters behind the prefix

@@ -25,6 +25,8 @@ DAYS = [TODAY + timedelta(days=n) for n in (-60, *range(-1, 8))]
 PAGES = [
     ("message", "page_down", {"message_pkey"}),
     ("message", "page_up", {"message_pkey"}),
+    ("poller", "look", {"message_pkey"}),
+    ("poller", "read", {"message_pkey"}),
     ("message", "named", {"message_pkey"}),
     ("message", "by_id", {"message_pkey"}),
     ("message", "by_event_id", {"message_event_id_pkey", "message_pkey"}),
@@ -133,10 +135,12 @@ async def arguments(link: Link, stem: str, name: str) -> list[Any]:
         "message": [app, *span, None, None, None, True],
         "attempt": [app, message if "message" in name else endpoint, *span, *[None] * 5, True],
         "delivery": [app, endpoint, *span, None, None, None, True, None, None],
+        "poller": [app, "", "~", 51, None, None, None],
         "rejected_event": ["org_3", *span, True, "rejected", None, None],
     }
     special: dict[tuple[str, str], list[Any]] = {
         ("message", "named"): [app, [message], message, message],
+        ("poller", "read"): [app, [message], message, message],
         ("message", "by_id"): [app, message],
         ("message", "by_event_id"): [app, "e1"],
         ("message", "known_event_ids"): [[app], ["e1"]],
