@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from dispatcher.parts import Parts
+from dispatcher.task_told import tell
 from schema.errors import Unavailable
 from schema.store import statistics
 from schema.store import task_step as store
@@ -110,4 +111,5 @@ class Count:
             if held is not None and held.state is TaskState.RUNNING:
                 await store.set_result(link, self._task.id, result)
                 await store.end(link, self._task.id, state, at=self._given.clock(), why=why)
+                await tell(link, self._task, state, result)
                 await store.release(link, self._lease)

@@ -14,6 +14,7 @@ import asyncpg
 
 from dispatcher.parts import Parts
 from dispatcher.task_send import Sending
+from dispatcher.task_told import tell
 from dispatcher.task_window import Rate, Window
 from schema.errors import Unavailable
 from schema.store import dead_letter_search as search
@@ -266,5 +267,6 @@ class Run:
             told = f"{number} endpoints were given up, the first because {why}" if number else ""
             at = self._given.clock()
             await store.end(link, self._task.id, state, at=at, why=told)
+            await tell(link, self._task, state)
             await store.release(link, self._lease)
         return False

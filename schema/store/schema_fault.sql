@@ -4,19 +4,25 @@
 -- Add up faults, by columns: $1 environments, $2 event types, $3 pointers, $4 rules, $5 versions,
 -- $6 modes, $7 details, $8 how often, $9 messages; $10 now. An event type has $11 places at most:
 -- what else goes wrong with it is not kept. Served by schema_fault_pkey.
+WITH noted AS (
+    SELECT n.*, k.rule IS NOT NULL AS known
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                $8::bigint[], $9::text[])
+         AS n(environment_id, event_type, pointer, rule, version, mode, detail, times, message_id)
+    LEFT JOIN schema_fault AS k USING (environment_id, event_type, pointer, rule)),
+placed AS (
+    SELECT n.*, row_number() OVER (PARTITION BY environment_id, event_type, known
+                                   ORDER BY pointer, rule) AS place
+    FROM noted AS n)
 INSERT INTO schema_fault AS f (environment_id, event_type, pointer, rule, version, mode, detail,
                                times, first_at, last_at, message_id)
-SELECT n.environment_id, n.event_type, n.pointer, n.rule, n.version, n.mode, n.detail, n.times,
-       $10, $10, n.message_id
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-            $8::bigint[], $9::text[])
-     AS n(environment_id, event_type, pointer, rule, version, mode, detail, times, message_id)
-WHERE EXISTS (SELECT FROM schema_fault AS k
-              WHERE k.environment_id = n.environment_id AND k.event_type = n.event_type
-                AND k.pointer = n.pointer AND k.rule = n.rule)
-   OR $11 > (SELECT count(*) FROM schema_fault AS k
-             WHERE k.environment_id = n.environment_id AND k.event_type = n.event_type)
-ORDER BY n.environment_id, n.event_type, n.pointer, n.rule
+SELECT p.environment_id, p.event_type, p.pointer, p.rule, p.version, p.mode, p.detail, p.times,
+       $10, $10, p.message_id
+FROM placed AS p
+WHERE p.known OR $11 >= p.place + (SELECT count(*) FROM schema_fault AS k
+                                   WHERE k.environment_id = p.environment_id
+                                     AND k.event_type = p.event_type)
+ORDER BY p.environment_id, p.event_type, p.pointer, p.rule
 ON CONFLICT (environment_id, event_type, pointer, rule) DO UPDATE
 SET version = excluded.version, mode = excluded.mode, detail = excluded.detail,
     times = f.times + excluded.times, last_at = excluded.last_at,
