@@ -6,6 +6,7 @@ schema that refers to itself, or unfolds to more than `MOST_PARTS` parts, is not
 grows with the payload, which has a limit of its own.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from schema.event_type import SchemaMode
 
 MOST_BYTES: Final = 65_536  # of a schema, as JSON
 MOST_PARTS: Final = 10_000  # objects of it, with what a `$ref` names in the place of the `$ref`
+_PATTERN_PARTS: Final = 100  # for which one of `patternProperties` counts: each meets each name
 _DEEPEST: Final = 100
 _PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=262_144, dfa_size_limit=1_048_576)
 _DRAFT_7: Final = jsonschema_rs.Draft7Validator(
@@ -31,6 +33,11 @@ _LISTED: Final = ", ".join(_ELSEWHERE)
 _REGEX_HINT: Final = "; patterns have no look-around and no back-references here, and are not long"
 
 
+UNABLE: Final = "unable"  # in the place of a rule
+_UNABLE_SAID: Final = "it cannot be held to the schema, perhaps because it nests too deep"
+_log = logging.getLogger(__name__)
+
+
 class SchemaFault(ValueError):
     """A schema that payloads cannot be held to."""
 
@@ -41,7 +48,7 @@ class PayloadFault:
 
     Attributes:
         path: Where, from the payload's root.
-        rule: The keyword of the schema that says so.
+        rule: The keyword of the schema that says so, or `UNABLE`.
         detail: In words, without the value.
     """
 
@@ -106,16 +113,27 @@ def compiled(schema: str) -> jsonschema_rs.Validator:
     try:
         make = jsonschema_rs.validator_for if named else jsonschema_rs.Draft7Validator
         return make(read, pattern_options=_PATTERNS, mask=_MASK, offline=True)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the schema's fault
         msg = str(error).partition("\n")[0][:_MOST_TEXT]
         raise SchemaFault(msg + (_REGEX_HINT if '"regex"' in msg else "")) from None
 
 
 def fault_of(validator: jsonschema_rs.Validator, payload: object) -> PayloadFault | None:
-    """Say what is wrong with a payload first; None: nothing."""
-    if validator.is_valid(payload):
+    """Say what is wrong with a payload first; None: nothing.
+
+    What the library cannot look at (such as what nests very deep) is a fault, too: no payload may
+    hold up those behind it.
+    """
+    try:
+        error = next(validator.iter_errors(payload), None)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception
+        if not isinstance(error, ValueError):  # its word for what nests too deep
+            _log.exception("a payload cannot be held to its schema")
+        return PayloadFault(path=(), rule=UNABLE, detail=_UNABLE_SAID)
+    if error is None:
         return None
-    error = next(validator.iter_errors(payload))
     return PayloadFault(
         path=tuple(error.instance_path), rule=error.kind.name, detail=error.message[:_MOST_TEXT]
     )
@@ -147,6 +165,7 @@ class _Unfolded:
             msg = f"inside of a schema that payloads are held to there may be no {_LISTED}"
             raise SchemaFault(msg)
         parts = 1 + sum(self._parts(item, depth + 1) for item in value.values())
+        parts += _PATTERN_PARTS * len(_object(value.get("patternProperties")))
         named = value.get("$ref")
         return parts + (self._named(named, depth) if isinstance(named, str) else 0)
 
@@ -175,6 +194,10 @@ class _Unfolded:
             msg = f"there is no {ref[:100]}"
             raise SchemaFault(msg)
         return target
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _pointer(path: "tuple[str | int, ...] | list[str]") -> str:

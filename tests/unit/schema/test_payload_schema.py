@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from schema.event_type import SchemaMode, counting_version
-from schema.payload_schema import MOST_BYTES, Check, SchemaFault, compiled, schema_faults
+from schema.payload_schema import MOST_BYTES, UNABLE, Check, SchemaFault, compiled, schema_faults
 
 
 def fault(schema: object, payload: object) -> Any:
@@ -93,6 +93,22 @@ def test_a_hostile_text_does_not_make_a_pattern_slow() -> None:
 
     assert found.rule == "pattern"
     assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("depth", [300, 1_000])
+def test_what_nests_very_deep_is_a_fault_and_holds_nothing_up(depth: int) -> None:
+    check = Check(mode=SchemaMode.REJECT, version="1", schema='{"type": "object"}')
+
+    found = check.fault(b"[" * depth + b"]" * depth)
+
+    assert found is not None
+    assert found.rule == UNABLE
+
+
+def test_very_many_names_that_meet_very_many_patterns_are_not_taken() -> None:
+    patterns = {f"^a{n}": {} for n in range(100)}
+
+    assert "unfolds" in refusal({"patternProperties": patterns})
 
 
 def test_only_schemas_of_draft_7_are_schemas() -> None:
