@@ -164,11 +164,11 @@ async def poll_as_consumer(horizon: Horizon, request: Request, caller: Caller) -
 async def seek(request: Request, caller: Caller) -> Response:
     """Have a consumer go on from a time, wherever it was."""
     given = parts(request)
+    app = await resolve_app(request, caller)
     fields = await read_fields(request)
     fields.require("after")
     after = fields.optional_time("after")
     fields.check()
-    app = await resolve_app(request, caller)
     read_to = _at(after or given.clock())
     async with given.transaction() as link:
         poller, consumer_id, _ = await _consumer(link, request, app)

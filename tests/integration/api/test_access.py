@@ -140,6 +140,7 @@ async def things_of(gateway: Gateway, tenant: Tenant) -> dict[str, str]:
         event_type = {"name": "others.type", "description": "Of all apps"}
         await http.post("/api/v1/event-type", json=event_type)
         rules = (await http.get("/api/v1/alert-rule")).json()["data"]
+        poller = await http.post(f"/api/v1/app/{tenant.app_id}/poller", json={})
         return {
             "app_id": tenant.app_id,
             "endpoint_id": tenant.endpoint_id,
@@ -152,6 +153,8 @@ async def things_of(gateway: Gateway, tenant: Tenant) -> dict[str, str]:
             "key_id": (await http.post(keys, json={"name": "Others' key"})).json()["id"],
             "rejected_id": await rows.rejected(tenant.link, tenant.environment_id),
             "rule_id": rules[0]["id"],
+            "sink_id": poller.json()["id"],
+            "consumer_id": "one",
             "event_type_name": "others.type",
             "env_id": tenant.environment_id,
         }
