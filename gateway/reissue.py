@@ -99,13 +99,15 @@ async def reissue(
 
     Raises:
         BadState: There is no payload, or the endpoint is disabled or was deleted.
-        Invalid: The body names an endpoint that is not there.
+        Invalid: The body names an endpoint that is not there, or the payload is not as the schema
+            of its event type says.
         TooLarge: The payload is larger than the limit.
         Conflict: The event id is taken.
     """
     draft = _draft(letter, edit)
     if len(draft.payload) > given.config.max_payload_bytes:
         raise TooLarge(given.config.max_payload_bytes)
+    judged = await given.catalogue.judge(app.environment_id, draft)
     target = await _target(given, app, letter, edit)
     await _check_event_id(given, app, draft.event_id)
     given.limits.admit(app.id, 1)
@@ -113,6 +115,8 @@ async def reissue(
     message = replace(made, content_type=letter.content_type or event.JSON)
     await _publish(given, message, letter, target)
     given.limits.accepted(app.id, 1)
+    if judged is not None:
+        given.catalogue.note(judged, message.id)
     told = {"message": message.id, "endpoint": target.id} | (
         {} if edit.reason is None else {"reason": edit.reason}
     )

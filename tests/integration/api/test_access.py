@@ -154,7 +154,7 @@ async def things_of(gateway: Gateway, tenant: Tenant) -> dict[str, str]:
             "rejected_id": await rows.rejected(tenant.link, tenant.environment_id),
             "rule_id": rules[0]["id"],
             "sink_id": poller.json()["id"],
-            "consumer_id": "one",
+            "consumer_id": "others-consumer",
             "event_type_name": "others.type",
             "env_id": tenant.environment_id,
         }
