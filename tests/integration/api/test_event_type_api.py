@@ -260,6 +260,21 @@ class TestSchemas:
 
         assert (refused.status_code, mended.status_code) == (422, 202)
 
+    async def test_what_is_made_of_a_dead_letter_is_looked_at_too(
+        self, tenant: Tenant, http: httpx.AsyncClient
+    ) -> None:
+        letter = await tenant.parked()
+        name = (await tenant.letter(letter))["event_type"]
+        await event_type(http, name=name, schemaMode="reject")
+        path = f"/api/v1/app/{tenant.app_id}/dead-letter/{letter}/reissue"
+
+        refused = await http.post(path, json={"payload": {}})
+        mended = await http.post(path, json={"payload": {"amount": 1}})
+
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["body", "payload"]
+        assert mended.status_code < 300
+
 
 async def _not(condition: Any) -> bool:
     return not await condition()
