@@ -47,6 +47,7 @@ from gateway.routes import (
     integration,
     key,
     message,
+    openapi,
     operational_webhook,
     poller,
     portal_access,
@@ -122,7 +123,7 @@ def create_app(
 
 def operations() -> list[AnyOperation]:
     """List all that the API does."""
-    return [
+    served = [
         *message.routes(),
         *bulk.routes(),
         *application.routes(),
@@ -158,6 +159,7 @@ def operations() -> list[AnyOperation]:
         *health.routes(),
         *scrape.routes(),
     ]
+    return [*served, *openapi.routes(served)]
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from schema.delivery import OWED, State
 from schema.store.delivery import Standing
 
 _WORDS: Final = ("success", "pending", "fail", "sending", "canceled")
-_CLASSES: Final = ("0", "100", "200", "300", "400", "500")
+CODE_CLASSES: Final = ("0", "100", "200", "300", "400", "500")
 _ENDED: Final = {State.DELIVERED: 0, State.DEAD: 2, State.CANCELLED: 4}
 
 
@@ -59,7 +59,7 @@ def read_expanded(query: Query) -> bool:
 
 def read_code_class(query: Query) -> tuple[int, int] | None:
     """Read the filter by class of HTTP status, as from and to; 0 is no answer."""
-    found = query.choice("status_code_class", _CLASSES)
+    found = query.choice("status_code_class", CODE_CLASSES)
     if found is None:
         return None
     least = int(found)

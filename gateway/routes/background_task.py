@@ -39,14 +39,14 @@ _WORDS: Final = {
     "replay-missing": TaskKind.REPLAY,
     "bulk-replay": TaskKind.BULK_REPLAY,
 }
-_STATUSES: Final[Mapping[str, tuple[TaskState, ...]]] = {
+STATUSES: Final[Mapping[str, tuple[TaskState, ...]]] = {
     "running": (TaskState.SCHEDULED, TaskState.RUNNING, TaskState.PAUSED),
     "finished": (TaskState.FINISHED,),
     "failed": (TaskState.FAILED, TaskState.CANCELLED),
 }
-_STATUS_OF: Final = {state: status for status, states in _STATUSES.items() for state in states}
+_STATUS_OF: Final = {state: status for status, states in STATUSES.items() for state in states}
 # Svix's other kinds may be asked for: there are none of them.
-_NONE: Final = (
+OTHERS: Final = (
     "message.broadcast",
     "sdk.generate",
     "application.purge_content",
@@ -93,11 +93,11 @@ async def list_tasks(request: Request, caller: Caller) -> Response:
     """Give a page of Svix's kinds of tasks, newest first."""
     query = Query(request)
     page = read_page(request, default_ascending=False, check=lambda key: is_key(ids.TASK, key))
-    status = query.choice("status", tuple(_STATUSES))
-    kind = query.choice("task", (*KINDS, *_NONE))
+    status = query.choice("status", tuple(STATUSES))
+    kind = query.choice("task", (*KINDS, *OTHERS))
     wanted = Choice(
         environment_id=caller.environment_id,
-        states=None if status is None else _STATUSES[status],
+        states=None if status is None else STATUSES[status],
         kinds=KINDS if kind is None else [one for one in KINDS if one == kind],
     )
     async with parts(request).connection() as link:

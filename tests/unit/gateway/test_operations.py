@@ -83,10 +83,11 @@ def of(access: Access) -> set[str]:
     return {name(o) for o in ALL if isinstance(o, Operation) and o.access is access}
 
 
-def test_only_health_and_metrics_ask_no_key() -> None:
+def test_only_health_metrics_and_the_description_of_the_api_ask_no_key() -> None:
     assert {name(o) for o in ALL if isinstance(o, OpenOperation)} == {
         "GET /api/v1/health",
         "GET /api/v1/health/ping",
+        "GET /api/v1/openapi.json",
         "GET /metrics",
     }
 

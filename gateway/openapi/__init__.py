@@ -1,0 +1,1 @@
+"""What the API is, as OpenAPI 3.1: described beside the code, and served. Imports the gateway's."""

@@ -1,0 +1,35 @@
+"""All that is described, in the order in which it is shown."""
+
+from typing import Final
+
+from gateway.openapi.application import APPLICATION
+from gateway.openapi.attempt import ATTEMPT
+from gateway.openapi.dead_letter import DEAD_LETTER
+from gateway.openapi.dead_letter_group import DEAD_LETTER_GROUP
+from gateway.openapi.describe import Resource
+from gateway.openapi.endpoint import ENDPOINT
+from gateway.openapi.event_type import EVENT_TYPE
+from gateway.openapi.management import AUTHENTICATION, ENVIRONMENT, HEALTH, KEY
+from gateway.openapi.message import MESSAGES
+from gateway.openapi.operational import ALERT_RULE, OPERATIONAL_WEBHOOK
+from gateway.openapi.rejected_event import REJECTED_EVENT
+from gateway.openapi.task import BACKGROUND_TASK, TASK
+
+RESOURCES: Final[tuple[Resource, ...]] = (
+    APPLICATION,
+    ENDPOINT,
+    EVENT_TYPE,
+    MESSAGES,
+    ATTEMPT,
+    DEAD_LETTER,
+    DEAD_LETTER_GROUP,
+    REJECTED_EVENT,
+    TASK,
+    BACKGROUND_TASK,
+    OPERATIONAL_WEBHOOK,
+    ALERT_RULE,
+    ENVIRONMENT,
+    KEY,
+    AUTHENTICATION,
+    HEALTH,
+)

@@ -1,0 +1,99 @@
+"""Event types, described."""
+
+from typing import Final
+
+from gateway.openapi.describe import NOTHING, PAGE, Resource, Said, done, flag
+from gateway.openapi.shape import (
+    DOCUMENT,
+    FLAG,
+    TEXT,
+    TIME,
+    about,
+    many,
+    maybe,
+    named,
+    old,
+    page_of,
+    ref,
+    text,
+    thing,
+)
+from schema.event import EVENT_TYPE_PATTERN
+
+_ALL: Final = "/api/v1/event-type"
+_ONE: Final = f"{_ALL}/{{event_type_name}}"
+_NAME: Final = text(pattern=EVENT_TYPE_PATTERN)
+_SCHEMAS: Final = about(maybe(named(DOCUMENT)), "JSON Schemas (draft 7) of payloads, by version.")
+_MAY: Final = {
+    "archived": FLAG,
+    "deprecated": FLAG,
+    "schemas": _SCHEMAS,
+    "groupName": maybe(_NAME),
+    "featureFlags": maybe(many(_NAME, least=1)),
+    "featureFlag": old(maybe(_NAME), "featureFlags"),
+}
+
+EVENT_TYPE: Final = Resource(
+    tag="Event Type",
+    about="What kinds of events there are.",
+    shapes={
+        "EventTypeOut": thing(
+            {
+                "name": TEXT,
+                "description": TEXT,
+                "schemas": _SCHEMAS,
+                "archived": FLAG,
+                "deprecated": FLAG,
+                "groupName": maybe(TEXT),
+                "featureFlags": maybe(many(TEXT)),
+                "featureFlag": old(maybe(TEXT), "featureFlags"),
+                "createdAt": TIME,
+                "updatedAt": TIME,
+            }
+        ),
+        "EventTypeIn": thing({"name": _NAME, "description": TEXT}, _MAY),
+        "EventTypeUpdate": thing({"description": TEXT}, _MAY),
+        "EventTypePatch": thing({}, {"description": TEXT, **_MAY}),
+    },
+    operations={
+        f"GET {_ALL}": Said(
+            id="v1.event-type.list",
+            summary="List the event types.",
+            query=(
+                *PAGE,
+                flag("include_archived"),
+                flag("with_content", "Whether schemas are shown."),
+            ),
+            answers=done(page_of("EventTypeOut")),
+        ),
+        f"POST {_ALL}": Said(
+            id="v1.event-type.create",
+            summary="Make an event type, or bring back an archived one with what the body says.",
+            body=ref("EventTypeIn"),
+            answers={201: ref("EventTypeOut")},
+        ),
+        f"GET {_ONE}": Said(
+            id="v1.event-type.get",
+            summary="Give an event type, archived or not.",
+            answers=done(ref("EventTypeOut")),
+        ),
+        f"PUT {_ONE}": Said(
+            id="v1.event-type.upsert",
+            summary="Replace an event type, or make one.",
+            body=ref("EventTypeUpdate"),
+            answers={200: ref("EventTypeOut"), 201: ref("EventTypeOut")},
+        ),
+        f"PATCH {_ONE}": Said(
+            id="v1.event-type.patch",
+            summary="Change what the body names; null clears.",
+            body=ref("EventTypePatch"),
+            answers=done(ref("EventTypeOut")),
+        ),
+        f"DELETE {_ONE}": Said(
+            id="v1.event-type.delete",
+            summary="Archive it; with `expunge`, delete it.",
+            query=(flag("expunge"),),
+            answers=NOTHING,
+        ),
+    },
+)

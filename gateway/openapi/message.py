@@ -1,0 +1,139 @@
+"""Messages, one and many, described."""
+
+from typing import Final
+
+from gateway.bulk import MOST
+from gateway.openapi.describe import (
+    EXPANDED,
+    NOTHING,
+    OF_MESSAGES,
+    PAGE,
+    STATUS,
+    WINDOW,
+    WITH_CONTENT,
+    Resource,
+    Said,
+    done,
+)
+from gateway.openapi.endpoint import CHANNELS, SHOWN
+from gateway.openapi.shape import (
+    COUNT,
+    DOCUMENT,
+    NULL,
+    TEXT,
+    TIME,
+    about,
+    many,
+    maybe,
+    page_of,
+    ref,
+    text,
+    thing,
+    word,
+)
+from gateway.routes.message import ALL, ONE
+from gateway.status import Status
+from schema.delivery import Reason
+from schema.event import EVENT_TYPE_PATTERN, MAX_TAGS, TAG_PATTERN, UID_PATTERN
+
+MESSAGE: Final = {
+    "id": TEXT,
+    "eventId": maybe(TEXT),
+    "eventType": TEXT,
+    "payload": about(DOCUMENT, '`{}` where it is not shown, `{"expired": true}` once expunged.'),
+    "channels": maybe(many(TEXT)),
+    "tags": maybe(many(TEXT)),
+    "timestamp": TIME,
+    "deliverAt": NULL,
+}
+_STANDING: Final = {
+    "status": about(word(Status), "Success, pending, fail, sending, canceled."),
+    "statusText": TEXT,
+    "attempts": COUNT,
+    "reason": maybe(word(Reason)),
+    "lastStatusCode": maybe(COUNT),
+    "lastAttemptAt": maybe(TIME),
+    "deliveredAt": maybe(TIME),
+}
+_ACCEPTED: Final = thing(
+    {"status": word(("accepted",)), "id": TEXT, "eventId": maybe(TEXT)},
+)
+_REFUSED: Final = thing(
+    {"status": word(("duplicate", "rejected", "refused")), "code": TEXT, "detail": TEXT},
+    {"faults": many(ref("ValidationError"))},
+)
+TOO_MUCH: Final = (429,)
+
+MESSAGES: Final = Resource(
+    tag="Message",
+    about="What is published, and where it stands at each endpoint.",
+    shapes={
+        "MessageIn": thing(
+            {"eventType": text(most=256, pattern=EVENT_TYPE_PATTERN), "payload": DOCUMENT},
+            {
+                "eventId": about(
+                    maybe(text(least=1, most=256, pattern=UID_PATTERN)),
+                    "A second message of the same is refused (409).",
+                ),
+                "channels": CHANNELS,
+                "tags": maybe(many(text(pattern=TAG_PATTERN), most=MAX_TAGS)),
+                "application": about(
+                    ref("ApplicationIn"), "Makes the app of the path, if there is none."
+                ),
+            },
+        ),
+        "MessageOut": thing(MESSAGE),
+        "MessageBulkIn": thing({"messages": many(ref("MessageIn"), least=1, most=MOST)}),
+        "MessageBulkOut": thing({"results": many({"anyOf": [_ACCEPTED, _REFUSED]})}),
+        "EndpointMessageOut": thing({**MESSAGE, **_STANDING}, {"nextAttempt": maybe(TIME)}),
+        "MessageEndpointOut": thing(
+            {**SHOWN, "deletedAt": maybe(TIME), **_STANDING, "nextAttempt": maybe(TIME)}
+        ),
+    },
+    operations={
+        f"POST {ALL}": Said(
+            id="v1.message.create",
+            summary="Publish a message: 202 once it is on disk.",
+            query=(WITH_CONTENT,),
+            body=ref("MessageIn"),
+            answers={202: ref("MessageOut")},
+            errors=TOO_MUCH,
+        ),
+        f"POST {ALL}/bulk": Said(
+            id="v1.message.create-bulk",
+            summary=f"Publish up to {MOST:,} messages; the answer says what became of each.",
+            body=ref("MessageBulkIn"),
+            answers={202: ref("MessageBulkOut")},
+            errors=TOO_MUCH,
+        ),
+        f"GET {ALL}": Said(
+            id="v1.message.list",
+            summary="List the messages, newest first.",
+            query=(*PAGE, *WINDOW, *OF_MESSAGES, WITH_CONTENT),
+            answers=done(page_of("MessageOut")),
+        ),
+        f"GET {ONE}": Said(
+            id="v1.message.get",
+            summary="Give a message, also one that was accepted just now.",
+            query=(WITH_CONTENT,),
+            answers=done(ref("MessageOut")),
+        ),
+        f"DELETE {ONE}/content": Said(
+            id="v1.message.expunge-content",
+            summary="Expunge the payload; what is owed of it is cancelled.",
+            answers=NOTHING,
+        ),
+        "GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/msg": Said(
+            id="v1.message-attempt.list-attempted-messages",
+            summary="List the messages that an endpoint got or is owed, newest first.",
+            query=(*PAGE, *WINDOW, *OF_MESSAGES, STATUS, EXPANDED, WITH_CONTENT),
+            answers=done(page_of("EndpointMessageOut")),
+        ),
+        f"GET {ONE}/endpoint": Said(
+            id="v1.message-attempt.list-attempted-destinations",
+            summary="List the endpoints that a message was or is owed to.",
+            query=(*PAGE, EXPANDED),
+            answers=done(page_of("MessageEndpointOut")),
+        ),
+    },
+)
