@@ -33,6 +33,7 @@ from gateway.routes import (
     dead_letter_group,
     dead_letter_task,
     destination,
+    docs_page,
     endpoint,
     endpoint_headers,
     endpoint_health,
@@ -159,7 +160,7 @@ def operations() -> list[AnyOperation]:
         *health.routes(),
         *scrape.routes(),
     ]
-    return [*served, *openapi.routes(served)]
+    return [*served, *openapi.routes(served), *docs_page.routes()]
 
 
 @asynccontextmanager

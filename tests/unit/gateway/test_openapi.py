@@ -11,11 +11,11 @@ from gateway.app import operations
 from gateway.openapi.contents import RESOURCES
 from gateway.openapi.document import document, place_of, said_of
 from gateway.openapi.webhooks import EVENTS
-from gateway.routes import openapi
+from gateway.routes import docs_page, openapi
 from schema.operational import Kind
 
 # What tells about the API is no part of it.
-ABOUT = {place_of(operation) for operation in openapi.routes([])}
+ABOUT = {place_of(operation) for operation in (*openapi.routes([]), *docs_page.routes())}
 PLACES = [place for place in map(place_of, operations()) if place not in ABOUT]
 DOCUMENT = document(operations(), RESOURCES)
 

@@ -88,6 +88,8 @@ def test_only_health_metrics_and_the_description_of_the_api_ask_no_key() -> None
         "GET /api/v1/health",
         "GET /api/v1/health/ping",
         "GET /api/v1/openapi.json",
+        "GET /docs",
+        "GET /docs/{file}",
         "GET /metrics",
     }
 
