@@ -1,15 +1,21 @@
 """uvicorn, set up for a gateway. Apart from the wiring, so that a dispatcher never loads it."""
 
 import asyncio
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import uvicorn
+from starlette.responses import Response
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.middleware import REQUEST_ID
+from gateway.problems import head_too_large, malformed
+
+MAX_HEAD_BYTES: Final = 65_536  # of a request's line and headers
 _KEEP_ALIVE_S: Final = 75
 _BACKLOG: Final = 2048
 _HEAD_END: Final = b"\r\n\r\n"
@@ -54,12 +60,74 @@ class _Corked:
             self._transport.write(held)
 
 
+class _HeadTooLarge(Exception):
+    """The head of a request is larger than the limit."""
+
+
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, one write for an answer."""
+    """uvicorn's protocol: one write for an answer, heads within bounds, errors as ours.
+
+    A head is counted whole once it is there; of one that does not come to its end, what came after
+    the piece that it began in.
+    """
+
+    _in_head = False
+    _began = False  # in this piece
+    _waiting_bytes = 0
+    _piece_bytes = 0
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self.transport = _Corked(self.transport, self.loop)  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of what is sent, unless it is too much of a head."""
+        self._began, self._piece_bytes = False, len(data)
+        super().data_received(data)
+        if not self._in_head:
+            return
+        if not self._began:
+            self._waiting_bytes += len(data)
+        if self._waiting_bytes > MAX_HEAD_BYTES and not self._is_refused:
+            self._refuse(head_too_large(MAX_HEAD_BYTES))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._began, self._waiting_bytes = True, True, 0
+
+    def on_headers_complete(self) -> None:
+        """Begin a request.
+
+        Raises:
+            _HeadTooLarge: The parser turns it into its own error, and that becomes an answer.
+        """
+        self._in_head = False
+        # Most heads come in one small piece: there is nothing to add up.
+        if self._piece_bytes + self._waiting_bytes > MAX_HEAD_BYTES:
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > MAX_HEAD_BYTES:
+                self._waiting_bytes = size
+                raise _HeadTooLarge
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says it
+        """Answer what the parser does not take, and close the connection."""
+        too_large = self._waiting_bytes > MAX_HEAD_BYTES
+        self._refuse(head_too_large(MAX_HEAD_BYTES) if too_large else malformed())
+
+    def _refuse(self, answer: Response) -> None:
+        """Answer in the place of the app, and close the connection."""
+        self._is_refused = True
+        headers = [
+            *self.server_state.default_headers,
+            *answer.raw_headers,
+            (REQUEST_ID.encode(), secrets.token_hex(8).encode()),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + bytes(answer.body))
+        self.transport.close()
 
 
 class Server(uvicorn.Server):

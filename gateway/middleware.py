@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway import unserved
 from gateway.parts import SCOPE_KEY, Parts
 from gateway.problems import nothing_here, respond, server_error, wrong_method
 from gateway.routing import Table
@@ -37,6 +38,7 @@ class Doorway:
     def __init__(self, table: Table, given: Parts) -> None:
         """Stand before the operations."""
         self._table = table
+        self._unserved = unserved.table()
         self._given = given
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -74,14 +76,21 @@ class Doorway:
             path = path.rstrip("/") or "/"
         found = self._table.find(scope["method"], path)
         if found is None:
-            methods = self._table.methods(path)
-            return wrong_method(methods) if methods else nothing_here()
+            return await self._nowhere(scope, path)
         handler, scope["path_params"] = found
         scope[SCOPE_KEY] = self._given
         try:
             return await handler(Request(scope, receive))
         except HooklineError as error:
             return respond(error)
+
+    async def _nowhere(self, scope: Scope, path: str) -> Response:
+        """Answer what no operation takes."""
+        methods = self._table.methods(path)
+        missing = self._unserved.find(scope["method"], path)
+        if missing is not None:
+            return await missing[0](Request(scope))
+        return wrong_method(methods) if methods else nothing_here()
 
     def _name(self, scope: Scope) -> bytes:
         for name, value in scope["headers"]:

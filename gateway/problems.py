@@ -75,6 +75,23 @@ def wrong_method(allowed: Sequence[str]) -> Response:
     return _json(said, 405, {"allow": ", ".join(allowed)})
 
 
+def not_implemented(instead: str) -> Response:
+    """Answer what Svix's API has and ours does not; `instead` says what to use, or is empty."""
+    detail = f"Hookline does not serve this part of Svix's API. {instead}".rstrip()
+    return _json({"code": "not_implemented", "detail": detail}, 501)
+
+
+def malformed() -> Response:
+    """Answer what is no HTTP/1.1."""
+    return _json({"code": "malformed_request", "detail": "This is no HTTP/1.1 request."}, 400)
+
+
+def head_too_large(limit_bytes: int) -> Response:
+    """Answer a request whose line and headers are larger than the limit."""
+    detail = f"The request's line and headers are too large: the limit is {limit_bytes} bytes."
+    return _json({"code": "head_too_large", "detail": detail}, 431)
+
+
 def _headers(error: HooklineError) -> Mapping[str, str] | None:
     if isinstance(error, OverLimit):
         return {"retry-after": str(math.ceil(error.retry_after_s)), **error.headers}

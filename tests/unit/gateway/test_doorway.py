@@ -89,6 +89,24 @@ async def test_errors_of_ours_unknown_paths_and_methods_have_their_answers() -> 
     assert method.headers["allow"] == "DELETE, GET, POST"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "instead"),
+    [
+        ("POST", "/api/v1/stream", "make endpoints"),
+        ("GET", "/ingest/api/v1/source/src_1/endpoint", "publish it"),
+        ("DELETE", "/api/v1/app/a/destination/d/", "/api/v1/app/{app_id}/endpoint"),
+        ("PATCH", "/api/v1/connector", "as they were published"),
+    ],
+)
+async def test_what_svix_has_and_we_have_not_is_answered_501_with_what_to_use_instead(
+    method: str, path: str, instead: str
+) -> None:
+    said = await ask(method, path)
+
+    assert (said.status, said.body["code"]) == (501, "not_implemented")
+    assert instead in said.body["detail"]
+
+
 async def test_each_request_has_a_name_of_its_own_unless_it_brings_a_plain_one() -> None:
     one, other = await ask("GET", "/things/t"), await ask("GET", "/x", {"x-request-id": "a b"})
 

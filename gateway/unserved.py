@@ -1,0 +1,195 @@
+"""What Svix's API has and Hookline does not: answered 501, with what to use instead.
+
+Paths only: whatever method is used there, unless an operation of ours takes it. Source: the paths
+of Svix's public API, version 1.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.problems import not_implemented
+from gateway.routing import OpenHandler, OpenOperation, Table, build
+
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
+    "": (
+        "/api/v1/app/stats/count-active",
+        "/api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}/count",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/cancel-msgs",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/rate-limit-status",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example",
+        "/api/v1/app/{app_id}/msg/bulk-expunge",
+        "/api/v1/app/{app_id}/msg/expunge-all-contents",
+        "/api/v1/app/{app_id}/msg/precheck/active",
+        "/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/headers",
+        "/api/v1/app/{app_id}/msg/{msg_id}/raw",
+        "/api/v1/app/{app_id}/poller/{sink_id}",
+        "/api/v1/app/{app_id}/poller/{sink_id}/consumer/{consumer_id}",
+        "/api/v1/app/{app_id}/poller/{sink_id}/consumer/{consumer_id}/seek",
+        "/api/v1/app/{app_id}/polling-endpoint/{sink_id}/consumer/{consumer_id}",
+        "/api/v1/app/{app_id}/polling-endpoint/{sink_id}/consumer/{consumer_id}/commit",
+        "/api/v1/app/{app_id}/stats/attempts",
+        "/api/v1/auth/app-portal-access/{app_id}",
+        "/api/v1/auth/app/{app_id}/create-message-token",
+        "/api/v1/auth/app/{app_id}/expire-all",
+        "/api/v1/auth/app/{app_id}/poller/{endpoint_id}/token",
+        "/api/v1/auth/app/{app_id}/poller/{endpoint_id}/token/rotate",
+        "/api/v1/auth/logout",
+        "/api/v1/auth/one-time-token",
+        "/api/v1/environment/export",
+        "/api/v1/environment/import",
+        "/api/v1/event-type/export/openapi",
+        "/api/v1/event-type/import/openapi",
+        "/api/v1/stats/app/{app_id}/attempt",
+        "/api/v1/stats/endpoint/count",
+        "/api/v1/stats/usage/app",
+        "/api/v1/stats/usage/event-types",
+    ),
+    "There are no members: make keys, at /api/v1/management/authentication/{env_id}/api-token.": (
+        "/api/v1/auth/org-group-admin-token",
+        "/api/v1/auth/org-group-admin-token/{key_id}",
+        "/api/v1/auth/org-group-admin-token/{key_id}/expire",
+        "/api/v1/management/organization/member",
+    ),
+    "Use a key.": (
+        "/api/v1/auth/app/{app_id}/mcp-token",
+        "/api/v1/auth/app/{app_id}/mcp-token/{token_id}",
+        "/api/v1/auth/dashboard/mcp-token",
+        "/api/v1/auth/dashboard/mcp-token/{token_id}",
+    ),
+    "There are no streams and no sinks: publish messages, and make endpoints for them.": (
+        "/api/v1/app/{app_id}/stream/sink",
+        "/api/v1/app/{app_id}/stream/sink/{sink_id}",
+        "/api/v1/app/{app_id}/stream/sink/{sink_id}/force-retry",
+        "/api/v1/app/{app_id}/stream/sink/{sink_id}/headers",
+        "/api/v1/app/{app_id}/stream/sink/{sink_id}/last-acked-event",
+        "/api/v1/app/{app_id}/stream/sink/{sink_id}/next-event",
+        "/api/v1/app/{app_id}/stream/sink/{sink_id}/secret",
+        "/api/v1/app/{app_id}/stream/sink/{sink_id}/secret/rotate",
+        "/api/v1/app/{app_id}/stream/sink/{sink_id}/skip",
+        "/api/v1/app/{app_id}/stream/sink/{sink_id}/transformation",
+        "/api/v1/auth/stream-logout",
+        "/api/v1/auth/stream-portal-access/{stream_id}",
+        "/api/v1/auth/stream/{stream_id}/expire-all",
+        "/api/v1/auth/stream/{stream_id}/sink/{sink_id}/poller/token",
+        "/api/v1/auth/stream/{stream_id}/sink/{sink_id}/poller/token/rotate",
+        "/api/v1/stream",
+        "/api/v1/stream/event-type",
+        "/api/v1/stream/event-type/{name}",
+        "/api/v1/stream/transformations/simulate",
+        "/api/v1/stream/{stream_id}",
+        "/api/v1/stream/{stream_id}/alert-email",
+        "/api/v1/stream/{stream_id}/events",
+        "/api/v1/stream/{stream_id}/events/latest",
+        "/api/v1/stream/{stream_id}/sink",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/attempt",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/attempt/{attempt_id}",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/events",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/force-retry",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/headers",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/last-acked-event",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/next-event",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/secret",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/secret/rotate",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/skip",
+        "/api/v1/stream/{stream_id}/sink/{sink_id}/transformation",
+    ),
+    "Tell operators by webhook: /api/v1/operational-webhook/endpoint, /api/v1/alert-rule.": (
+        "/api/v1/app/{app_id}/alert-email",
+    ),
+    "Payloads are sent as they were published: shape them before.": (
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/connector",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/connector/oauth/hubspot",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/transformation",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/transformation/simulate",
+        "/api/v1/connector",
+        "/api/v1/connector/oauth/discord",
+        "/api/v1/connector/oauth/hubspot",
+        "/api/v1/connector/oauth/slack",
+        "/api/v1/connector/simulate",
+        "/api/v1/connector/{connector_id}",
+        "/api/v1/connector/{connector_id}/options",
+    ),
+    "Send credentials in the headers of an endpoint: PUT on its `headers`.": (
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/ca",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/mtls",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/mtls-config",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/oauth",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/oauth-config",
+    ),
+    "Make the endpoint yourself: POST /api/v1/app/{app_id}/endpoint.": (
+        "/api/v1/app/{app_id}/auto-config",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/auto-config",
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/auto-config/rotate",
+    ),
+    "Set `retryPolicy` of the endpoint, app or environment.": (
+        "/api/v1/event-type/{event_type_name}/retry-schedule",
+    ),
+    "Settings are those of the installation; metrics are at GET /metrics.": (
+        "/api/v1/environment/settings",
+        "/api/v1/management/environment-settings",
+        "/api/v1/management/environment-settings/customer-otel",
+        "/api/v1/management/environment-settings/customer-otel/test",
+    ),
+    "Read the log: GET /api/v1/app/{app_id}/msg.": (
+        "/api/v1/app/{app_id}/events",
+        "/api/v1/events",
+    ),
+    "Filter the log: GET /api/v1/app/{app_id}/msg.": ("/api/v1/app/{app_id}/msg/search",),
+    "Give the third party a key of its own.": (
+        "/api/v1/app/{app_id}/integration",
+        "/api/v1/app/{app_id}/integration/{integ_id}",
+        "/api/v1/app/{app_id}/integration/{integ_id}/key/rotate",
+    ),
+    "Use endpoints: /api/v1/app/{app_id}/endpoint.": (
+        "/api/v1/app/{app_id}/destination",
+        "/api/v1/app/{app_id}/destination/{destination_id}",
+        "/api/v1/app/{app_id}/destination/{destination_id}/attempt",
+        "/api/v1/app/{app_id}/destination/{destination_id}/attempt/{attempt_id}",
+        "/api/v1/app/{app_id}/destination/{destination_id}/force-retry",
+        "/api/v1/app/{app_id}/destination/{destination_id}/headers",
+        "/api/v1/app/{app_id}/destination/{destination_id}/last-acked-event",
+        "/api/v1/app/{app_id}/destination/{destination_id}/next-event",
+        "/api/v1/app/{app_id}/destination/{destination_id}/secret",
+        "/api/v1/app/{app_id}/destination/{destination_id}/secret/rotate",
+        "/api/v1/app/{app_id}/destination/{destination_id}/skip",
+        "/api/v1/app/{app_id}/destination/{destination_id}/transformation",
+    ),
+    "Publish to each app: POST /api/v1/app/{app_id}/msg.": ("/api/v1/msg/broadcast",),
+    "Receive it at an address of your own and publish it: POST /api/v1/app/{app_id}/msg.": (
+        "/api/v1/app/{app_id}/inbound/rotate-url",
+        "/ingest/api/v1/source",
+        "/ingest/api/v1/source/{source_id}",
+        "/ingest/api/v1/source/{source_id}/dashboard",
+        "/ingest/api/v1/source/{source_id}/endpoint",
+        "/ingest/api/v1/source/{source_id}/endpoint/{endpoint_id}",
+        "/ingest/api/v1/source/{source_id}/endpoint/{endpoint_id}/headers",
+        "/ingest/api/v1/source/{source_id}/endpoint/{endpoint_id}/secret",
+        "/ingest/api/v1/source/{source_id}/endpoint/{endpoint_id}/secret/rotate",
+        "/ingest/api/v1/source/{source_id}/endpoint/{endpoint_id}/transformation",
+        "/ingest/api/v1/source/{source_id}/log",
+        "/ingest/api/v1/source/{source_id}/token/rotate",
+    ),
+}
+
+
+def table() -> Table:
+    """Make the table that finds what is said of a path."""
+    return build(
+        OpenOperation(method=method, path=path, handler=_saying(instead))
+        for instead, paths in INSTEAD.items()
+        for path in paths
+        for method in _METHODS
+    )
+
+
+def _saying(instead: str) -> OpenHandler:
+    async def say(_request: Request) -> Response:
+        return not_implemented(instead)
+
+    return say
