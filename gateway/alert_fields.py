@@ -72,7 +72,7 @@ def _read_limits(base: AlertRule, fields: Fields, *, whole: bool) -> AlertRule:
         fields.require("threshold")
     threshold = _whole(fields, "threshold", base.threshold, 1, most)
     clear_below = _whole(fields, "clearBelow", base.clear_below, 1, max(1, threshold))
-    if not fields.has("clearBelow") and not 0 < clear_below <= threshold:
+    if fields.raw("clearBelow") is None and not 0 < clear_below <= threshold:
         clear_below = max(1, threshold * 4 // 5)
     return replace(
         base,

@@ -228,6 +228,14 @@ async def test_an_environment_starts_with_rules_and_gets_more(gateway: Gateway) 
     assert (made["enabled"], made["apps"], made["raisedAt"]) == (True, None, None)
 
 
+async def test_a_rule_that_says_null_is_cleared_where_one_that_says_nothing_is(
+    gateway: Gateway,
+) -> None:
+    made = await rule(gateway, clearBelow=None, windowSeconds=None, leastAttempts=None, apps=None)
+
+    assert (made["clearBelow"], made["windowSeconds"], made["leastAttempts"]) == (8, 300, 20)
+
+
 async def test_a_rule_is_replaced_changed_and_deleted(gateway: Gateway) -> None:
     svix = gateway.svix()
     app = await svix.application.create(ApplicationIn(name="one", uid="acme"))
