@@ -86,6 +86,7 @@ class World:
         self.here = here
         self.receiver = receiver
         self.environment_id = environment_id
+        self.key = key
         self.gates = [Gate(url, key, clients) for url in here.urls]
         self._clients = clients
         self._bus: Client | None = None

@@ -3,61 +3,30 @@
 They are installed once from `tests/npm/package-lock.json` into the folder beside it.
 """
 
-import fcntl
 import json
-import shutil
 import subprocess
 import time
 from base64 import b64encode
-from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
 from signer.secret import SecretKind, SigningSecret, generate
 from signer.standard import Signer
+from tests.toolchains import NPM_DIR, node_modules, tool
 
 pytestmark = pytest.mark.timeout(300)  # the first run installs
 
-NPM_DIR = Path(__file__).parent.parent / "npm"
-INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
-INSTALL_TIMEOUT_S = 240
 VERIFY_TIMEOUT_S = 30
 MESSAGE_ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
 BODY = '{"name":"Zoë · 東京 🪝"}'.encode()
 LIBRARIES = ["standardwebhooks", "svix"]
 
 
-def program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        pytest.fail("node and npm are needed for the verifier tests", pytrace=False)
-    return path
-
-
 @pytest.fixture(scope="module")
 def node() -> str:
-    """Install the libraries unless this very lock is installed already; give node's path."""
-    node, npm = program("node"), program("npm")
-    modules = NPM_DIR / "node_modules"
-    stamp = modules / ".installed-lock"
-    wanted = sha256((NPM_DIR / "package-lock.json").read_bytes()).hexdigest()
-    with (NPM_DIR / "package.json").open() as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)  # test workers share the folder
-        if not stamp.is_file() or stamp.read_text() != wanted:
-            done = subprocess.run(
-                [npm, *INSTALL],
-                cwd=NPM_DIR,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=INSTALL_TIMEOUT_S,
-            )
-            if done.returncode:
-                pytest.fail(f"npm {INSTALL[0]} failed:\n{done.stderr[-2_000:]}", pytrace=False)
-            stamp.write_text(wanted)
-    return node
+    """Install the libraries; give node's path."""
+    node_modules()
+    return tool("node")
 
 
 def request_line(

@@ -3,7 +3,6 @@
 Libraries come from the lock files in `tests/npm` and `tests/go`, as ordinary packages.
 """
 
-import fcntl
 import http.client
 import os
 import re
@@ -14,19 +13,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from signer.secret import SigningSecret, generate
 from signer.standard import Signer
+from tests.toolchains import TESTS, go_program, node_modules, tool
 
 pytestmark = pytest.mark.timeout(300)  # the first run installs
 
-TESTS = Path(__file__).parent.parent
 PAGE = TESTS.parent / "docs" / "receiving.md"
-INSTALL_S = 240
 START_S = 60
 MESSAGE_ID = "msg_2zXn4kFwWq0c1TtQmJ8vL3sYbRd"
 BODY = '{"name":"Zoë", "amount": 1.0}'.encode()
@@ -39,28 +36,6 @@ def snippet(language: str) -> str:
     return program
 
 
-def tool(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        pytest.fail(f"{name} is needed to run what docs/receiving.md shows", pytrace=False)
-    return path
-
-
-def run(*command: str, cwd: Path) -> None:
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=INSTALL_S,
-        env={**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"},
-    )
-    if done.returncode:
-        pytest.fail(f"{' '.join(command)} failed:\n{done.stderr[-2_000:]}", pytrace=False)
-
-
 def python_program(folder: Path) -> list[str]:
     program = folder / "receiver.py"
     program.write_text(snippet("python"))
@@ -68,34 +43,23 @@ def python_program(folder: Path) -> list[str]:
 
 
 def javascript_program(folder: Path) -> list[str]:
-    node, npm = tool("node"), tool("npm")
-    locked, modules = TESTS / "npm", TESTS / "npm" / "node_modules"
-    stamp = modules / ".installed-lock"
-    wanted = sha256((locked / "package-lock.json").read_bytes()).hexdigest()
-    with (locked / "package.json").open() as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)  # test workers share the folder
-        if not stamp.is_file() or stamp.read_text() != wanted:
-            run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=locked)
-            stamp.write_text(wanted)
-    (folder / "node_modules").symlink_to(modules)
+    (folder / "node_modules").symlink_to(node_modules())
     program = folder / "receiver.mjs"
     program.write_text(snippet("javascript"))
-    return [node, str(program)]
+    return [tool("node"), str(program)]
 
 
-def go_program(folder: Path) -> list[str]:
-    go = tool("go")
+def built_program(folder: Path) -> list[str]:
     for name in ("go.mod", "go.sum"):
         shutil.copy(TESTS / "go" / name, folder)
     (folder / "main.go").write_text(snippet("go"))
-    run(go, "build", "-o", "receiver", ".", cwd=folder)
-    return [str(folder / "receiver")]
+    return [str(go_program(folder, folder / "receiver"))]
 
 
 PROGRAMS: dict[str, Callable[[Path], list[str]]] = {
     "python": python_program,
     "javascript": javascript_program,
-    "go": go_program,
+    "go": built_program,
 }
 
 
