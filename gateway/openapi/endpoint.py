@@ -198,10 +198,10 @@ ENDPOINT: Final = Resource(
         ),
         f"POST {ONE}/secret/rotate": Said(
             id="v1.endpoint.rotate-secret",
-            summary="Give it another secret; the one before signs too for a while.",
+            summary="Give it another secret; the former signs too. 204 to SDKs of version 1.",
             body=ref("EndpointSecretRotateIn"),
             body_needed=False,
-            answers=done(ref("EndpointSecretOut")),
+            answers={200: ref("EndpointSecretOut"), 204: None},
         ),
         f"GET {ONE}/headers": Said(
             id="v1.endpoint.get-headers",

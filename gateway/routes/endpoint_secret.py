@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import trail
-from gateway.answer import answer
+from gateway.answer import answer, nothing
 from gateway.auth import Access, Caller, resolve_app
 from gateway.body import read_fields
 from gateway.parts import parts
@@ -19,6 +19,7 @@ from schema.api_key import Capability
 _SECRET: Final = f"{ONE}/secret"
 _GRACE_S: Final = 86_400
 _MAX_GRACE_S: Final = 604_800
+_FIRST_SDKS: Final = "svix-libs/1."
 
 
 def routes() -> list[AnyOperation]:
@@ -53,7 +54,10 @@ async def reveal(request: Request, caller: Caller) -> Response:
 
 
 async def rotate_secret(request: Request, caller: Caller) -> Response:
-    """Give an endpoint another secret; the one before signs too for the grace period."""
+    """Give an endpoint another secret; the one before signs too for the grace period.
+
+    Svix's SDKs read the new one from the answer since version 2; one of version 1 takes 204 alone.
+    """
     given = parts(request)
     app = await resolve_app(request, caller)
     fields = await read_fields(request, optional=True)
@@ -67,4 +71,6 @@ async def rotate_secret(request: Request, caller: Caller) -> Response:
         await trail.note(
             link, given, caller, "endpoint.rotate_secret", endpoint.id, grace_s=grace.seconds
         )
+    if request.headers.get("user-agent", "").startswith(_FIRST_SDKS):
+        return nothing()
     return answer({"key": secret.public_text})

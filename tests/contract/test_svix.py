@@ -23,7 +23,6 @@ WORDS: Final = {"string": "text"}
 # What a 2xx of ours is, where Svix's has another: the SDKs take either.
 OTHER_STATUS: Final = {
     "v1.health.get": "200 says how each part is, where Svix answers 204",
-    "v1.endpoint.rotate-secret": "200 shows the new key, where Svix answers 204",
 }
 # Fields that we do not describe, as nothing comes of them.
 NOT_TAKEN: Final = {

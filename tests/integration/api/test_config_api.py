@@ -519,6 +519,18 @@ class TestSecrets:
         assert [answered.status_code for answered in answers] == [200, 200, 200]
         assert all(answered.json()["key"].startswith("whsec_") for answered in answers)
 
+    async def test_a_rotation_answers_nothing_to_the_first_version_of_svix_sdks(
+        self, gateway: Gateway, app_id: str
+    ) -> None:
+        async with gateway.http() as http:
+            made = (await http.post(f"/api/v1/app/{app_id}/endpoint", json={"url": URL})).json()
+            path = f"/api/v1/app/{app_id}/endpoint/{made['id']}/secret/rotate"
+            first = await http.post(path, headers={"user-agent": "svix-libs/1.99.1/java"})
+            second = await http.post(path, headers={"user-agent": "svix-libs/2.0.0/python"})
+
+        assert (first.status_code, first.content) == (204, b"")
+        assert second.status_code == 200
+
     async def test_no_more_than_ten_old_secrets_sign_at_a_time(
         self, svix: SvixAsync, app_id: str
     ) -> None:
