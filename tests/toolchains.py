@@ -29,7 +29,7 @@ def tool(name: str) -> str:
     return path
 
 
-def run(*command: str, cwd: Path) -> None:
+def run(*command: str, cwd: Path, within_s: float = INSTALL_S) -> None:
     """Run a command that must do well."""
     done = subprocess.run(
         command,
@@ -38,7 +38,7 @@ def run(*command: str, cwd: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=INSTALL_S,
+        timeout=within_s,
         env={**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"},
     )
     if done.returncode:
