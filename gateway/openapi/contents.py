@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.openapi.access import AUTHENTICATION, INTEGRATION, KEY
 from gateway.openapi.application import APPLICATION
 from gateway.openapi.attempt import ATTEMPT
 from gateway.openapi.dead_letter import DEAD_LETTER
@@ -9,7 +10,7 @@ from gateway.openapi.dead_letter_group import DEAD_LETTER_GROUP
 from gateway.openapi.describe import Resource
 from gateway.openapi.endpoint import ENDPOINT
 from gateway.openapi.event_type import EVENT_TYPE
-from gateway.openapi.management import AUTHENTICATION, ENVIRONMENT, HEALTH, KEY
+from gateway.openapi.management import ENVIRONMENT, HEALTH, RECONCILIATION
 from gateway.openapi.message import MESSAGES
 from gateway.openapi.operational import ALERT_RULE, OPERATIONAL_WEBHOOK
 from gateway.openapi.rejected_event import REJECTED_EVENT
@@ -31,5 +32,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     ENVIRONMENT,
     KEY,
     AUTHENTICATION,
+    INTEGRATION,
+    RECONCILIATION,
     HEALTH,
 )

@@ -16,6 +16,7 @@ from gateway.openapi.describe import (
     choices,
     done,
 )
+from gateway.openapi.message import MADE_OF, MESSAGE, TOO_MUCH
 from gateway.openapi.shape import (
     ANYTHING,
     COUNT,
@@ -40,7 +41,14 @@ from gateway.routes.dead_letter_export import MEDIA_TYPE
 from gateway.task_fields import MOST_LETTERS
 from schema.dead_letter import ErrorClass, LetterState
 from schema.delivery import Fault, Reason
-from schema.event import EVENT_TYPE_PATTERN, UID_PATTERN
+from schema.event import (
+    CHANNEL_PATTERN,
+    EVENT_TYPE_PATTERN,
+    MAX_CHANNELS,
+    MAX_TAGS,
+    TAG_PATTERN,
+    UID_PATTERN,
+)
 
 _ID: Final = text(pattern=UID_PATTERN)
 APP: Final = Parameter(name="app_id", shape=many(_ID, most=100), about="Ids or uids.")
@@ -101,6 +109,16 @@ _WHOLE: Final = {
         maybe(ref("EndpointHeadersOut")), "What the endpoint had added; null if unreadable."
     ),
     "response": about(maybe(TEXT), "Text, or base64 of what is not UTF-8."),
+    "reissuedAs": about(many(TEXT), "The messages that were made of it."),
+}
+_EDIT: Final = {
+    "payload": about(ANYTHING, "Its bytes are taken as they are."),
+    "eventType": maybe(text(pattern=EVENT_TYPE_PATTERN)),
+    "eventId": maybe(text(pattern=UID_PATTERN)),
+    "channels": maybe(many(text(pattern=CHANNEL_PATTERN), most=MAX_CHANNELS)),
+    "tags": maybe(many(text(pattern=TAG_PATTERN), most=MAX_TAGS)),
+    "endpointId": maybe(_ID),
+    "reason": REASON,
 }
 _ASKED: Final = {
     "letterIds": about(
@@ -141,6 +159,8 @@ COUNTED: Final = thing({"count": COUNT, "atLeast": about(FLAG, "Whether there ma
 _TASK: Final = {200: {"anyOf": [ref("Task"), ref("DeadLetterPreview")]}, 202: ref("Task")}
 _SHAPES: Final = {
     "DeadLetter": thing(_LETTER),
+    "DeadLetterReissue": thing({}, _EDIT),
+    "DeadLetterReissued": thing({**MESSAGE, "madeOf": MADE_OF, "endpointId": TEXT}),
     "DeadLetterWhole": thing(_LETTER | _WHOLE),
     "DeadLetterPreview": _PREVIEW,
     "Count": COUNTED,
@@ -221,6 +241,14 @@ DEAD_LETTER: Final = Resource(
             id="v1.application.dead-letter.redeliver",
             summary="Send it again, with its message id and history.",
             answers={202: ref("DeadLetter")},
+        ),
+        f"POST {ONE}/reissue": Said(
+            id="v1.application.dead-letter.reissue",
+            summary="Publish a new message made of it, with what the body changes.",
+            body=ref("DeadLetterReissue"),
+            body_needed=False,
+            answers={202: ref("DeadLetterReissued")},
+            errors=TOO_MUCH,
         ),
         f"POST {ONE}/discard": Said(
             id="v1.application.dead-letter.discard",

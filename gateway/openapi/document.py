@@ -23,6 +23,9 @@ _ABOUT: Final = (
 _SCHEME: Final = "HTTPBearer"
 _KEYS: Final = {
     Access.TENANT: "Takes any key; one of an app within that app.",
+    Access.SERVICE: "Takes an operator's key, or an app's own within that app.",
+    Access.PORTAL: "Takes a portal's key.",
+    Access.PUBLISHER: "Takes an operator's key, or an app's that may publish.",
     Access.OPERATOR: "Takes an operator's key.",
     Access.INSTALLATION: "Takes an operator's key of scope `*`.",
 }
@@ -40,6 +43,7 @@ _PATHS: Final = {
     "rule_id": "The alert rule's id.",
     "env_id": "The environment's id.",
     "key_id": "The key's id.",
+    "integ_id": "The integration's id.",
 }
 ERRORS: Final[Mapping[int, str]] = {
     400: "The request cannot be read, or the state of a thing does not allow it.",

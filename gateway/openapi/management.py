@@ -1,28 +1,40 @@
-"""Environments, their keys, the caller, health and metrics, described."""
+"""Environments, reconciliation, health and metrics, described."""
 
 from typing import Final
 
 from gateway.openapi.application import POLICY, WAITS
-from gateway.openapi.describe import NOTHING, PAGE, Resource, Said, done
-from gateway.openapi.shape import TEXT, TIME, many, maybe, page_of, ref, text, thing, whole, word
+from gateway.openapi.describe import (
+    NOTHING,
+    PAGE,
+    WINDOW,
+    Parameter,
+    Resource,
+    Said,
+    done,
+    flag,
+)
+from gateway.openapi.shape import (
+    COUNT,
+    FLAG,
+    TEXT,
+    TIME,
+    about,
+    maybe,
+    page_of,
+    ref,
+    text,
+    thing,
+    whole,
+    word,
+)
 from gateway.routes.environment import KINDS
-from schema.api_key import ALL_SCOPES
+from schema.event import UID_PATTERN
+from schema.reconciliation import Terms
 
 _ENVIRONMENTS: Final = "/api/v1/management/environment"
 _ENVIRONMENT: Final = f"{_ENVIRONMENTS}/{{env_id}}"
-_KEYS: Final = "/api/v1/management/authentication/{env_id}/api-token"
-_KEY: Final = f"{_KEYS}/{{key_id}}"
 _PLAIN: Final = "text/plain"
 _NAME: Final = text(least=1, most=255)
-_KEY_NAME: Final = text(most=256)
-_SCOPES: Final = maybe(many(word((ALL_SCOPES,)), least=1, most=1))
-_SHOWN: Final = {
-    "id": TEXT,
-    "name": maybe(TEXT),
-    "createdAt": TIME,
-    "expiresAt": maybe(TIME),
-    "scopes": maybe(many(TEXT)),
-}
 _HEALTH: Final = thing({"status": word(("ok", "error"))}, {"detail": TEXT})
 
 ENVIRONMENT: Final = Resource(
@@ -75,76 +87,35 @@ ENVIRONMENT: Final = Resource(
     },
 )
 
-KEY: Final = Resource(
-    tag="API Key",
-    about="The keys of operators.",
+RECONCILIATION: Final = Resource(
+    tag="Reconciliation",
+    about="What was accepted against what became of it.",
     shapes={
-        "ApiTokenOut": thing({**_SHOWN, "token": TEXT}),
-        "ApiTokenCensoredOut": thing({**_SHOWN, "censoredToken": TEXT}),
-        "ApiTokenIn": thing({"name": _KEY_NAME}, {"scopes": _SCOPES}),
-        "ApiTokenUpdateIn": thing({"name": _KEY_NAME}),
-        "ApiTokenPatch": thing({}, {"name": maybe(_KEY_NAME), "scopes": _SCOPES}),
-        "ApiTokenExpireIn": thing({}, {"expiry": maybe(whole(0, 259_200))}),
-    },
-    operations={
-        f"GET {_KEYS}": Said(
-            id="v1.management.authentication.list-api-tokens",
-            summary="List the operator keys that count.",
-            query=PAGE,
-            answers=done(page_of("ApiTokenCensoredOut")),
-        ),
-        f"POST {_KEYS}": Said(
-            id="v1.management.authentication.create-api-token",
-            summary="Make a key; this answer alone shows it.",
-            body=ref("ApiTokenIn"),
-            answers=done(ref("ApiTokenOut")),
-        ),
-        f"GET {_KEY}": Said(
-            id="v1.management.authentication.get-api-token",
-            summary="Give a key, without its text.",
-            answers=done(ref("ApiTokenCensoredOut")),
-        ),
-        f"PUT {_KEY}": Said(
-            id="v1.management.authentication.update-api-token",
-            summary="Give a key another name.",
-            body=ref("ApiTokenUpdateIn"),
-            answers=done(ref("ApiTokenCensoredOut")),
-        ),
-        f"PATCH {_KEY}": Said(
-            id="v1.management.authentication.patch-api-token",
-            summary="Give a key another name or other scopes.",
-            body=ref("ApiTokenPatch"),
-            answers=done(ref("ApiTokenCensoredOut")),
-        ),
-        f"POST {_KEY}/expire": Said(
-            id="v1.management.authentication.expire-api-token",
-            summary="End a key, at once or in some seconds.",
-            body=ref("ApiTokenExpireIn"),
-            body_needed=False,
-            answers=NOTHING,
-        ),
-    },
-)
-
-AUTHENTICATION: Final = Resource(
-    tag="Authentication",
-    about="Who calls.",
-    shapes={
-        "WhoamiOut": thing(
+        "ReconciledDay": thing(
             {
-                "envId": TEXT,
-                "appId": maybe(TEXT),
-                "streamAppId": maybe(TEXT),
-                "permissionSource": TEXT,
-                "sessionId": maybe(TEXT),
+                "day": {"type": "string", "format": "date"},
+                "appId": TEXT,
+                "appUid": maybe(TEXT),
+                "accepted": COUNT,
+                **dict.fromkeys(Terms._fields, COUNT),
+                "difference": about(whole(), "Not 0: something is wrong."),
+                "countedAt": maybe(TIME),
+                "closed": about(FLAG, "The day is over, and nothing was owed."),
             }
         ),
     },
     operations={
-        "GET /api/v1/auth/whoami": Said(
-            id="v1.authentication.whoami",
-            summary="Tell who calls.",
-            answers=done(ref("WhoamiOut")),
+        "GET /api/v1/reconciliation": Said(
+            id="v1.reconciliation.list",
+            summary="List the days of all apps, newest first, with what became of what they sent.",
+            query=(
+                *PAGE,
+                *WINDOW,
+                Parameter(name="app_id", shape=text(pattern=UID_PATTERN), about="An id or uid."),
+                flag("differing", "Only what does not add up."),
+            ),
+            answers=done(page_of("ReconciledDay")),
+            errors=(404,),
         ),
     },
 )

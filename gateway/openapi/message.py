@@ -46,6 +46,7 @@ MESSAGE: Final = {
     "timestamp": TIME,
     "deliverAt": NULL,
 }
+MADE_OF: Final = thing({"letterId": TEXT, "messageId": TEXT})
 _STANDING: Final = {
     "status": about(word(Status), "Success, pending, fail, sending, canceled."),
     "statusText": TEXT,
@@ -82,7 +83,9 @@ MESSAGES: Final = Resource(
                 ),
             },
         ),
-        "MessageOut": thing(MESSAGE),
+        "MessageOut": thing(
+            MESSAGE, {"madeOf": about(maybe(MADE_OF), "The letter that it was made of.")}
+        ),
         "MessageBulkIn": thing({"messages": many(ref("MessageIn"), least=1, most=MOST)}),
         "MessageBulkOut": thing({"results": many({"anyOf": [_ACCEPTED, _REFUSED]})}),
         "EndpointMessageOut": thing({**MESSAGE, **_STANDING}, {"nextAttempt": maybe(TIME)}),

@@ -72,6 +72,7 @@ REJECTED_EVENT: Final = Resource(
                 "eventId": maybe(text(pattern=UID_PATTERN)),
                 "channels": CHANNELS,
                 "tags": maybe(many(text(pattern=TAG_PATTERN), most=MAX_TAGS)),
+                "endpointId": maybe(text(pattern=UID_PATTERN)),
                 "payload": ANYTHING,
                 "reason": REASON,
             },

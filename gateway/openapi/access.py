@@ -1,0 +1,270 @@
+"""Keys of operators and apps, access to the portal, integrations, and the caller, described."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.common import MAX_FLAGS
+from gateway.openapi.describe import NOTHING, PAGE, Resource, Said, done
+from gateway.openapi.shape import (
+    TEXT,
+    TIME,
+    Shape,
+    about,
+    many,
+    maybe,
+    page_of,
+    ref,
+    text,
+    thing,
+    whole,
+    word,
+)
+from gateway.routes.portal_access import SESSION_PATTERN
+from schema.api_key import ALL_SCOPES, PUBLISH_SCOPE, Capability, KeyKind
+from schema.event import EVENT_TYPE_PATTERN
+
+_OPERATORS: Final = "/api/v1/management/authentication/{env_id}/api-token"
+_OF_APP: Final = "/api/v1/auth/app/{app_id}"
+_APPS: Final = f"{_OF_APP}/api-token"
+_INTEGRATIONS: Final = "/api/v1/app/{app_id}/integration"
+_INTEGRATION: Final = f"{_INTEGRATIONS}/{{integ_id}}"
+_KEY_NAME: Final = text(most=256)
+_FLAGS: Final = maybe(many(text(pattern=EVENT_TYPE_PATTERN), least=1, most=MAX_FLAGS))
+_LIFE: Final = about(maybe(whole(0, 315_360_000)), "In seconds; it does not end if absent.")
+_KEY: Final = {
+    "id": TEXT,
+    "name": maybe(TEXT),
+    "createdAt": TIME,
+    "expiresAt": maybe(TIME),
+    "scopes": maybe(many(TEXT)),
+}
+_FLAGS_OUT: Final = {"featureFlags": maybe(many(TEXT))}
+_PORTAL: Final = {
+    "expiry": about(maybe(whole(3_600, 604_800)), "In seconds; a week if absent."),
+    "sessionId": maybe(text(pattern=SESSION_PATTERN)),
+    "capabilities": about(
+        maybe(many(word(Capability), least=1)), "What the holder may do; everything if absent."
+    ),
+    "readOnly": maybe({"type": "boolean"}),
+    "featureFlags": _FLAGS,
+    "application": about(ref("ApplicationIn"), "Makes the app of the path, if there is none."),
+}
+
+
+def _scopes(known: str) -> Shape:
+    return maybe(many(word((known,)), least=1, most=1))
+
+
+def _keys(root: str, prefix: str, made: str, asked: str) -> Iterator[tuple[str, Said]]:
+    """Say what there is both of operators' keys and of an app's."""
+    one = f"{root}/{{key_id}}"
+    censored = f"{made.removesuffix('Out')}CensoredOut"
+    yield (
+        f"GET {root}",
+        Said(
+            id=f"{prefix}.list-api-tokens",
+            summary="List the keys that count.",
+            query=PAGE,
+            answers=done(page_of(censored)),
+        ),
+    )
+    yield (
+        f"POST {root}",
+        Said(
+            id=f"{prefix}.create-api-token",
+            summary="Make a key; this answer alone shows it.",
+            body=ref(f"{asked}In"),
+            answers=done(ref(made)),
+        ),
+    )
+    yield (
+        f"GET {one}",
+        Said(
+            id=f"{prefix}.get-api-token",
+            summary="Give a key, without its text.",
+            answers=done(ref(censored)),
+        ),
+    )
+    yield (
+        f"PUT {one}",
+        Said(
+            id=f"{prefix}.update-api-token",
+            summary="Give a key another name.",
+            body=ref("ApiTokenUpdateIn"),
+            answers=done(ref(censored)),
+        ),
+    )
+    yield (
+        f"PATCH {one}",
+        Said(
+            id=f"{prefix}.patch-api-token",
+            summary="Give a key another name or other scopes.",
+            body=ref(f"{asked}Patch"),
+            answers=done(ref(censored)),
+        ),
+    )
+    yield (
+        f"POST {one}/expire",
+        Said(
+            id=f"{prefix}.expire-api-token",
+            summary="End a key, at once or in some seconds.",
+            body=ref("ApiTokenExpireIn"),
+            body_needed=False,
+            answers=NOTHING,
+        ),
+    )
+
+
+KEY: Final = Resource(
+    tag="API Key",
+    about="Keys of operators and of apps.",
+    shapes={
+        "ApiTokenOut": thing({**_KEY, "token": TEXT}),
+        "ApiTokenCensoredOut": thing({**_KEY, "censoredToken": TEXT}),
+        "ApiTokenIn": thing(
+            {"name": _KEY_NAME},
+            {"scopes": _scopes(ALL_SCOPES), "expiry": _LIFE, "featureFlags": _FLAGS},
+        ),
+        "ApiTokenPatch": thing({}, {"name": maybe(_KEY_NAME), "scopes": _scopes(ALL_SCOPES)}),
+        "ApiTokenUpdateIn": thing({"name": _KEY_NAME}),
+        "ApiTokenExpireIn": thing({}, {"expiry": maybe(whole(0, 259_200))}),
+        "AppTokenOut": thing({**_KEY, **_FLAGS_OUT, "token": TEXT}),
+        "AppTokenCensoredOut": thing({**_KEY, **_FLAGS_OUT, "censoredToken": TEXT}),
+        "AppTokenIn": thing(
+            {"name": _KEY_NAME},
+            {"scopes": _scopes(PUBLISH_SCOPE), "expiry": _LIFE, "featureFlags": _FLAGS},
+        ),
+        "AppTokenPatch": thing({}, {"name": maybe(_KEY_NAME), "scopes": _scopes(PUBLISH_SCOPE)}),
+        "MessageTokenIn": thing({"name": _KEY_NAME}, {"expiry": _LIFE, "featureFlags": _FLAGS}),
+    },
+    operations={
+        **dict(_keys(_OPERATORS, "v1.management.authentication", "ApiTokenOut", "ApiToken")),
+        **dict(_keys(_APPS, "v1.authentication.app", "AppTokenOut", "AppToken")),
+        f"POST {_OF_APP}/create-message-token": Said(
+            id="v1.authentication.create-message-token",
+            summary="Make a key of an app that publishes, and does nothing else.",
+            body=ref("MessageTokenIn"),
+            answers=done(ref("AppTokenOut")),
+        ),
+    },
+)
+
+AUTHENTICATION: Final = Resource(
+    tag="Authentication",
+    about="Who calls, and who may look at an app's portal.",
+    shapes={
+        "WhoamiOut": thing(
+            {
+                "envId": TEXT,
+                "appId": maybe(TEXT),
+                "streamAppId": maybe(TEXT),
+                "permissionSource": TEXT,
+                "sessionId": maybe(TEXT),
+                "kind": word(KeyKind),
+                "capabilities": many(TEXT),
+                "featureFlags": maybe(many(TEXT)),
+                "expiresAt": maybe(TIME),
+            }
+        ),
+        "AppPortalAccessIn": thing({}, _PORTAL),
+        "AppPortalAccessOut": thing({"url": TEXT, "token": TEXT}),
+        "ApplicationTokenExpireIn": thing(
+            {},
+            {
+                "expiry": maybe(whole(0, 259_200)),
+                "sessionIds": maybe(many(text(pattern=SESSION_PATTERN), most=1_000)),
+            },
+        ),
+    },
+    operations={
+        "GET /api/v1/auth/whoami": Said(
+            id="v1.authentication.whoami",
+            summary="Tell who calls.",
+            answers=done(ref("WhoamiOut")),
+        ),
+        "POST /api/v1/auth/logout": Said(
+            id="v1.authentication.logout",
+            summary="End the key of a portal that is shown.",
+            answers=NOTHING,
+        ),
+        "POST /api/v1/auth/app-portal-access/{app_id}": Said(
+            id="v1.authentication.app-portal-access",
+            summary="Make a key for an app's portal, and the link that brings it there.",
+            body=ref("AppPortalAccessIn"),
+            body_needed=False,
+            answers=done(ref("AppPortalAccessOut")),
+        ),
+        "POST /api/v1/auth/dashboard-access/{app_id}": Said(
+            id="v1.authentication.dashboard-access",
+            summary="The older name of that.",
+            body=ref("AppPortalAccessIn"),
+            body_needed=False,
+            answers=done(ref("AppPortalAccessOut")),
+            deprecated=True,
+        ),
+        f"POST {_OF_APP}/expire-all": Said(
+            id="v1.authentication.expire-all",
+            summary="End the keys of an app's portal, of some sessions or of all.",
+            body=ref("ApplicationTokenExpireIn"),
+            answers=NOTHING,
+        ),
+    },
+)
+
+INTEGRATION: Final = Resource(
+    tag="Integration",
+    about="Third parties, each with a key that acts within an app.",
+    shapes={
+        "IntegrationOut": thing(
+            {
+                "id": TEXT,
+                "name": TEXT,
+                "featureFlags": many(TEXT),
+                "createdAt": TIME,
+                "updatedAt": TIME,
+            }
+        ),
+        "IntegrationIn": thing({"name": text(least=1, most=256)}, {"featureFlags": _FLAGS}),
+        "IntegrationKeyOut": thing({"key": TEXT}),
+    },
+    operations={
+        f"GET {_INTEGRATIONS}": Said(
+            id="v1.integration.list",
+            summary="List an app's integrations.",
+            query=PAGE,
+            answers=done(page_of("IntegrationOut")),
+        ),
+        f"POST {_INTEGRATIONS}": Said(
+            id="v1.integration.create",
+            summary="Make an integration, with a key of its own.",
+            body=ref("IntegrationIn"),
+            answers={201: ref("IntegrationOut")},
+        ),
+        f"GET {_INTEGRATION}": Said(
+            id="v1.integration.get",
+            summary="Give an integration.",
+            answers=done(ref("IntegrationOut")),
+        ),
+        f"PUT {_INTEGRATION}": Said(
+            id="v1.integration.update",
+            summary="Give an integration another name and other flags; its key stays.",
+            body=ref("IntegrationIn"),
+            answers=done(ref("IntegrationOut")),
+        ),
+        f"DELETE {_INTEGRATION}": Said(
+            id="v1.integration.delete",
+            summary="Delete an integration; its key counts no more.",
+            answers=NOTHING,
+        ),
+        f"GET {_INTEGRATION}/key": Said(
+            id="v1.integration.get-key",
+            summary="Give the key of an integration; that it was shown is audited.",
+            answers=done(ref("IntegrationKeyOut")),
+        ),
+        f"POST {_INTEGRATION}/key/rotate": Said(
+            id="v1.integration.rotate-key",
+            summary="Give an integration another key; the former counts no more.",
+            answers=done(ref("IntegrationKeyOut")),
+        ),
+    },
+)
