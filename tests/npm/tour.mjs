@@ -9,7 +9,8 @@ const TYPE = "tour.javascript";
 const PAYLOAD = { text: "Zoë · 東京", number: 1.5 };
 const START = new Date(Date.now() - 60_000);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const svix = new Svix(process.env.KEY, { serverUrl: process.env.URL });
+const client = (key) => new Svix(key, { serverUrl: process.env.URL });
+const svix = client(process.env.KEY);
 
 async function delivered(message) {
   console.log(message.id);
@@ -117,12 +118,21 @@ async function numbersAndARecovery(app, endpoint) {
   assert((await svix.backgroundTask.list()).data.some((one) => one.id === begun.id));
 }
 
+async function aPortal(app, endpoint) {
+  const { url, token } = await svix.authentication.appPortalAccess(app.id, {});
+  assert(url.endsWith(token));
+  const portal = client(token);
+  assert.deepEqual((await portal.endpoint.list(app.id)).data.map((one) => one.id), [endpoint.id]);
+  await portal.authentication.logout();
+  await assert.rejects(portal.endpoint.list(app.id), (error) => error.code === 401);
+}
+
 async function errors(app) {
   const refused = {
     404: () => svix.application.get("app_none"),
     409: () => svix.application.create({ name: "x", uid: app.uid }),
     422: () => svix.endpoint.create(app.id, { url: "ftp://x" }),
-    501: () => svix.integration.list(app.id),
+    501: () => svix.ingest.source.list(),
   };
   for (const [status, ask] of Object.entries(refused)) {
     await assert.rejects(ask, (error) => error.code === Number(status));
@@ -136,6 +146,7 @@ const message = await aMessage(app, endpoint);
 await again(app, endpoint, message);
 await anotherSecret(app, endpoint);
 await numbersAndARecovery(app, endpoint);
+await aPortal(app, endpoint);
 await errors(app);
 await svix.endpoint.delete(app.id, endpoint.id);
 await svix.application.delete(app.id);

@@ -22,9 +22,13 @@ PAYLOAD = {"text": "Zoë · 東京", "number": 1.5}
 START = datetime.now(UTC) - timedelta(minutes=1)
 
 
+def client(key: str) -> Svix:
+    return Svix(key, SvixOptions(server_url=os.environ["URL"]))
+
+
 def main() -> None:
     """Go through it."""
-    svix = Svix(os.environ["KEY"], SvixOptions(server_url=os.environ["URL"]))
+    svix = client(os.environ["KEY"])
     app = an_app(svix)
     an_event_type(svix)
     endpoint = an_endpoint(svix, app)
@@ -33,6 +37,7 @@ def main() -> None:
     another_secret(svix, app, endpoint)
     numbers(svix, app, endpoint)
     a_recovery(svix, app, endpoint)
+    a_portal(svix, app, endpoint)
     errors(svix, app)
     svix.endpoint.delete(app.id, endpoint.id)
     svix.application.delete(app.id)
@@ -141,12 +146,26 @@ def a_recovery(svix: Svix, app: Any, endpoint: Any) -> None:
     assert begun.id in {one.id for one in svix.background_task.list().data}
 
 
+def a_portal(svix: Svix, app: Any, endpoint: Any) -> None:
+    access = svix.authentication.app_portal_access(app.id, api.AppPortalAccessIn())
+    assert access.url.endswith(access.token)
+    portal = client(access.token)
+    assert [one.id for one in portal.endpoint.list(app.id).data] == [endpoint.id]
+    portal.authentication.logout()
+    told = 0
+    try:
+        portal.endpoint.list(app.id)
+    except HttpError as error:
+        told = error.status_code
+    assert told == 401
+
+
 def errors(svix: Svix, app: Any) -> None:
     refused = {
         404: lambda: svix.application.get("app_none"),
         409: lambda: svix.application.create(api.ApplicationIn(name="x", uid=app.uid)),
         422: lambda: svix.endpoint.create(app.id, api.EndpointIn(url="ftp://x")),
-        501: lambda: svix.integration.list(app.id),
+        501: svix.ingest.source.list,
     }
     for status, ask in refused.items():
         told = 0

@@ -99,6 +99,7 @@ async def places(desk: Desk) -> dict[str, str]:
     assert (await http.post(f"{endpoint}/secret/rotate")).status_code == 200
     management = "/api/v1/management/authentication"
     keys = f"{management}/{tenant.environment_id}/api-token"
+    integrations = f"/api/v1/app/{tenant.app_id}/integration"
     rule = {"name": "r", "kind": "parked_count", "threshold": 5}
     return {
         "app_id": tenant.app_id,
@@ -112,6 +113,7 @@ async def places(desk: Desk) -> dict[str, str]:
         "group_id": str(letter["group_id"]),
         "rejected_id": await rows.rejected(desk.link, tenant.environment_id),
         "task_id": task.id,
+        "integ_id": (await http.post(integrations, json={"name": "i"})).json()["id"],
         "rule_id": (await http.post("/api/v1/alert-rule", json=rule)).json()["id"],
     }
 
@@ -132,7 +134,9 @@ def requests_of(operation: APIOperation, known: Mapping[str, str]) -> Iterator[s
         )
         cases = [case for case in found if case.method == operation.method.upper()]
         for case in cases[:: max(1, -(-len(cases) // most))]:
-            case.path_parameters = {name: known[name] for name in case.path_parameters}
+            case.path_parameters = {
+                name: known.get(name, value) for name, value in case.path_parameters.items()
+            }
             yield case
 
 

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"strings"
 	"time"
 
 	svix "github.com/svix/svix-webhooks/go"
@@ -48,6 +49,11 @@ func check(err error) {
 		}
 		log.Panic(err)
 	}
+}
+
+func with(key string) *svix.Svix {
+	server := must(url.Parse(os.Getenv("URL")))
+	return must(svix.New(key, &svix.SvixOptions{ServerUrl: server}))
 }
 
 func ptr(text string) *string {
@@ -176,10 +182,22 @@ func aRecovery(app, endpoint string) {
 	})
 }
 
+func aPortal(app, endpoint string) {
+	access := must(client.Authentication.AppPortalAccess(ctx, app, models.AppPortalAccessIn{}, nil))
+	claim(strings.HasSuffix(access.Url, access.Token), "a link to the portal has its key")
+	portal := with(access.Token)
+	listed := must(portal.Endpoint.List(ctx, app, nil)).Data
+	claim(listed[0].Id == endpoint, "a portal lists the endpoints")
+	check(portal.Authentication.Logout(ctx, nil))
+	_, err := portal.Endpoint.List(ctx, app, nil)
+	var told *svix.Error
+	claim(errors.As(err, &told) && told.Status() == 401, "a key that logged out is none")
+}
+
 func errorsAreTold(app string) {
 	_, missing := client.Application.Get(ctx, "app_none")
 	_, invalid := client.Endpoint.Create(ctx, app, models.EndpointIn{Url: "ftp://x"}, nil)
-	_, unserved := client.Integration.List(ctx, app, nil)
+	_, unserved := client.Ingest.Source.List(ctx, nil)
 	for status, err := range map[int]error{404: missing, 422: invalid, 501: unserved} {
 		var told *svix.Error
 		claim(errors.As(err, &told) && told.Status() == status, fmt.Sprint(status, err))
@@ -187,8 +205,7 @@ func errorsAreTold(app string) {
 }
 
 func main() {
-	server := must(url.Parse(os.Getenv("URL")))
-	client = must(svix.New(os.Getenv("KEY"), &svix.SvixOptions{ServerUrl: server}))
+	client = with(os.Getenv("KEY"))
 	app := anApp()
 	endpoint := anEndpoint(app)
 	message := aMessage(app, endpoint)
@@ -196,6 +213,7 @@ func main() {
 	anotherSecret(app, endpoint)
 	until(func() bool { return must(client.Endpoint.GetStats(ctx, app, endpoint, nil)).Success == 3 })
 	aRecovery(app, endpoint)
+	aPortal(app, endpoint)
 	errorsAreTold(app)
 	check(client.Endpoint.Delete(ctx, app, endpoint))
 	check(client.Application.Delete(ctx, app))

@@ -241,7 +241,7 @@ impl Tour {
             422
         );
         assert_eq!(
-            status(self.svix.integration().list(self.app.clone(), None).await),
+            status(self.svix.ingest().source().list(None).await),
             501
         );
         self.svix

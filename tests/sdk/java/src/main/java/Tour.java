@@ -153,7 +153,7 @@ public final class Tour {
         EndpointIn wrong = new EndpointIn().url(URI.create("ftp://x"));
         claim(statusOf(() -> svix.getApplication().get("app_none")) == 404, "404");
         claim(statusOf(() -> svix.getEndpoint().create(app, wrong)) == 422, "422");
-        claim(statusOf(() -> svix.getIntegration().list(app)) == 501, "501");
+        claim(statusOf(() -> svix.getIngest().getSource().list()) == 501, "501");
         svix.getEndpoint().delete(app, endpoint);
         svix.getApplication().delete(app);
         System.out.println("done");
