@@ -44,6 +44,8 @@ _PATHS: Final = {
     "env_id": "The environment's id.",
     "key_id": "The key's id.",
     "integ_id": "The integration's id.",
+    "sink_id": "The poller's id or uid.",
+    "consumer_id": "The caller's own name for a consumer.",
 }
 ERRORS: Final[Mapping[int, str]] = {
     400: "The request cannot be read, or the state of a thing does not allow it.",

@@ -4,6 +4,7 @@ from typing import Final
 
 from gateway.openapi.describe import NOTHING, PAGE, Resource, Said, done, flag
 from gateway.openapi.shape import (
+    COUNT,
     DOCUMENT,
     FLAG,
     TEXT,
@@ -17,8 +18,10 @@ from gateway.openapi.shape import (
     ref,
     text,
     thing,
+    word,
 )
 from schema.event import EVENT_TYPE_PATTERN
+from schema.event_type import SchemaMode
 
 _ALL: Final = "/api/v1/event-type"
 _ONE: Final = f"{_ALL}/{{event_type_name}}"
@@ -31,7 +34,24 @@ _MAY: Final = {
     "groupName": maybe(_NAME),
     "featureFlags": maybe(many(_NAME, least=1)),
     "featureFlag": old(maybe(_NAME), "featureFlags"),
+    "schemaMode": maybe(word(SchemaMode)),
+    "schemaVersion": maybe(text(least=1, most=256)),
 }
+_NEWS: Final = maybe(
+    many(
+        thing(
+            {
+                "name": TEXT,
+                "description": TEXT,
+                "schemas": _SCHEMAS,
+                "deprecated": FLAG,
+                "groupName": maybe(TEXT),
+                "featureFlags": maybe(many(TEXT)),
+                "archived": FLAG,
+            }
+        )
+    )
+)
 
 EVENT_TYPE: Final = Resource(
     tag="Event Type",
@@ -47,8 +67,33 @@ EVENT_TYPE: Final = Resource(
                 "groupName": maybe(TEXT),
                 "featureFlags": maybe(many(TEXT)),
                 "featureFlag": old(maybe(TEXT), "featureFlags"),
+                "schemaMode": about(word(SchemaMode), "What becomes of payloads that do not fit."),
+                "schemaVersion": maybe(TEXT),
                 "createdAt": TIME,
                 "updatedAt": TIME,
+            }
+        ),
+        "EventTypeImported": thing({"data": thing({"modified": many(TEXT), "to_modify": _NEWS})}),
+        "EventTypeImportOpenApiIn": thing(
+            {},
+            {
+                "spec": about(maybe(DOCUMENT), "An OpenAPI description; or `specRaw`, as text."),
+                "specRaw": maybe(TEXT),
+                "dryRun": about(FLAG, "Say what would be done, and do nothing."),
+                "replaceAll": about(FLAG, "Archive what the description does not have."),
+            },
+        ),
+        "SchemaFault": thing(
+            {
+                "pointer": about(TEXT, "Where in the payload."),
+                "rule": TEXT,
+                "detail": TEXT,
+                "schemaVersion": TEXT,
+                "schemaMode": word(SchemaMode),
+                "times": COUNT,
+                "firstAt": TIME,
+                "lastAt": TIME,
+                "messageId": maybe(TEXT),
             }
         ),
         "EventTypeIn": thing({"name": _NAME, "description": TEXT}, _MAY),
@@ -88,6 +133,22 @@ EVENT_TYPE: Final = Resource(
             summary="Change what the body names; null clears.",
             body=ref("EventTypePatch"),
             answers=done(ref("EventTypeOut")),
+        ),
+        f"POST {_ALL}/import/openapi": Said(
+            id="v1.event-type.import-openapi",
+            summary="Make and change event types as an OpenAPI description has them.",
+            body=ref("EventTypeImportOpenApiIn"),
+            answers=done(ref("EventTypeImported")),
+        ),
+        f"GET {_ONE}/schema-fault": Said(
+            id="v1.event-type.list-schema-faults",
+            summary="List where payloads were not as the schema says, the last first.",
+            answers=done(page_of("SchemaFault")),
+        ),
+        f"DELETE {_ONE}/schema-fault": Said(
+            id="v1.event-type.clear-schema-faults",
+            summary="Forget them, such as after the producer was mended.",
+            answers=NOTHING,
         ),
         f"DELETE {_ONE}": Said(
             id="v1.event-type.delete",

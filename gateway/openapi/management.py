@@ -1,8 +1,7 @@
-"""Environments, reconciliation, health and metrics, described."""
+"""Reconciliation, health and metrics, described."""
 
 from typing import Final
 
-from gateway.openapi.application import POLICY, WAITS
 from gateway.openapi.describe import (
     NOTHING,
     PAGE,
@@ -27,65 +26,11 @@ from gateway.openapi.shape import (
     whole,
     word,
 )
-from gateway.routes.environment import KINDS
 from schema.event import UID_PATTERN
 from schema.reconciliation import Terms
 
-_ENVIRONMENTS: Final = "/api/v1/management/environment"
-_ENVIRONMENT: Final = f"{_ENVIRONMENTS}/{{env_id}}"
 _PLAIN: Final = "text/plain"
-_NAME: Final = text(least=1, most=255)
 _HEALTH: Final = thing({"status": word(("ok", "error"))}, {"detail": TEXT})
-
-ENVIRONMENT: Final = Resource(
-    tag="Environment",
-    about="Isolated worlds: each owns apps, event types and keys.",
-    shapes={
-        "EnvironmentOut": thing(
-            {
-                "id": TEXT,
-                "name": TEXT,
-                "type": word(KINDS),
-                "region": TEXT,
-                "retryPolicy": WAITS,
-                "createdAt": TIME,
-                "updatedAt": TIME,
-            }
-        ),
-        "EnvironmentModelIn": thing({"name": _NAME, "type": word(KINDS)}, {"retryPolicy": POLICY}),
-        "EnvironmentUpdate": thing({"name": _NAME}, {"retryPolicy": POLICY}),
-    },
-    operations={
-        f"GET {_ENVIRONMENTS}": Said(
-            id="v1.management.environment.list",
-            summary="List the environments.",
-            query=PAGE,
-            answers=done(page_of("EnvironmentOut")),
-        ),
-        f"POST {_ENVIRONMENTS}": Said(
-            id="v1.management.environment.create",
-            summary="Make an environment.",
-            body=ref("EnvironmentModelIn"),
-            answers={201: ref("EnvironmentOut")},
-        ),
-        f"GET {_ENVIRONMENT}": Said(
-            id="v1.management.environment.get",
-            summary="Give an environment.",
-            answers=done(ref("EnvironmentOut")),
-        ),
-        f"PUT {_ENVIRONMENT}": Said(
-            id="v1.management.environment.update",
-            summary="Rename an environment, and set its retry policy if the body has one.",
-            body=ref("EnvironmentUpdate"),
-            answers=done(ref("EnvironmentOut")),
-        ),
-        f"DELETE {_ENVIRONMENT}": Said(
-            id="v1.management.environment.delete",
-            summary="Delete an environment with all that is in it.",
-            answers=NOTHING,
-        ),
-    },
-)
 
 RECONCILIATION: Final = Resource(
     tag="Reconciliation",

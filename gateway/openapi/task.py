@@ -66,7 +66,7 @@ _STOPPED: Final = thing(
         "missed": COUNT,
     }
 )
-_BACKGROUND: Final = {
+STARTED: Final = {
     "id": TEXT,
     "status": word(tuple(STATUSES)),
     "task": word((*KINDS, *OTHERS)),
@@ -175,9 +175,9 @@ BACKGROUND_TASK: Final = Resource(
                 "statusCodeClass": maybe(word((0, 100, 200, 300, 400, 500))),
             },
         ),
-        "BackgroundTaskStarted": thing(_BACKGROUND),
+        "BackgroundTaskStarted": thing(STARTED),
         "BackgroundTaskOut": thing(
-            {**_BACKGROUND, "data": thing({"messagesSent": COUNT})},
+            {**STARTED, "data": about(DOCUMENT, "`messagesSent`, or what was counted.")},
         ),
     },
     operations={

@@ -20,6 +20,7 @@ from gateway.openapi.shape import (
 from schema.dead_letter import ErrorClass
 from schema.health import HealthState
 from schema.operational import Kind
+from schema.task import TaskKind
 
 _APP: Final = {"appId": TEXT, "appUid": maybe(TEXT)}
 _ENDPOINT: Final = {**_APP, "endpointId": TEXT, "endpointUid": maybe(TEXT)}
@@ -49,6 +50,12 @@ _GROUP: Final = {
     "responseStatusCode": COUNT,
     "reopened": FLAG,
     "firstSeenAt": TIME,
+}
+_TASK: Final = {
+    "taskId": TEXT,
+    "task": word(TaskKind),
+    "status": word(("finished", "failed")),
+    "data": about(ANYTHING, "`messagesSent`, or what was counted."),
 }
 _ALERT: Final = {
     "rule": thing(RULE),
@@ -81,7 +88,7 @@ EVENTS: Final[Mapping[Kind, tuple[str, Mapping[str, Shape]]]] = {
     Kind.ATTEMPT_FAILING: ("The fourth attempt in a row failed.", _ATTEMPT),
     Kind.ATTEMPT_EXHAUSTED: ("The delivery is a dead letter.", _ATTEMPT),
     Kind.ATTEMPT_RECOVERED: ("An attempt succeeded after four failures or more.", _ATTEMPT),
-    Kind.TASK_FINISHED: ("A background task ended.", {}),
+    Kind.TASK_FINISHED: ("A task ended, but by request.", _TASK),
     Kind.GROUP_OPENED: ("A group of dead letters got its first letter.", _GROUP),
     Kind.ALERT_RAISED: ("An alert rule holds.", _ALERT),
     Kind.ALERT_UPDATED: ("A rule that is raised holds for others too.", _ALERT),
@@ -101,7 +108,7 @@ def _webhook(kind: Kind, summary: str, data: Mapping[str, Shape]) -> dict[str, A
         {
             "type": {"const": str(kind)},
             "timestamp": TIME,
-            "data": thing(data) if data else ANYTHING,
+            "data": thing(data),
         }
     )
     return {

@@ -63,7 +63,7 @@ def close(shape: Any) -> Any:
         return shape
     closed = {name: close(value) for name, value in shape.items()}
     if isinstance(shape.get("properties"), Mapping) and shape.get("type") == "object":
-        closed["additionalProperties"] = False
+        closed.setdefault("additionalProperties", False)
     return closed
 
 
