@@ -153,8 +153,9 @@ class Run:
         total, exact = await self._total(link)
         await store.analyse_letters(link, total or 0)
         async with link.transaction():
-            if await store.fence(link, self._lease, LEASE_S) is None:
-                return
+            held = await store.fence(link, self._lease, LEASE_S)
+            if held is None or held.state not in (TaskState.SCHEDULED, TaskState.RUNNING):
+                return  # paused or cancelled since it was looked at
             await store.add_parts(link, self._task.id, await self._lanes(link))
             at = self._given.clock()
             await store.begin(link, self._task.id, at=at, total=total, exact=exact)

@@ -80,12 +80,13 @@ async def start(
     return task
 
 
-async def move(world: World, task: Task, state: TaskState, running: Running) -> None:
+async def move(world: World, task: Task, state: TaskState, running: Running | None = None) -> None:
     """Pause, resume or cancel a task, and ring."""
     async with world.pool.acquire() as link, link.transaction():
         await store.lock(link, task.environment_id, task.id)
         await store.set_state(link, task.environment_id, task.id, state, at=now())
-    await running.bus.publish(f"{WAKE_ROOT}.tasks", b"")
+    if running is not None:
+        await running.bus.publish(f"{WAKE_ROOT}.tasks", b"")
 
 
 async def seen(world: World, task: Task) -> Task:

@@ -8,13 +8,25 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
+from dispatcher.task_run import Run
 from schema.dead_letter import LetterState
+from schema.store import task_step
 from schema.store.dead_letter import Filter
 from schema.store.link import Pool
 from schema.task import ItemState, TaskKind, TaskState
-from tests.dispatching import Running, World, dispatching, eventually, new_world, publish
+from tests.dispatching import (
+    Running,
+    World,
+    config,
+    dispatcher,
+    dispatching,
+    eventually,
+    new_world,
+    now,
+    publish,
+)
 from tests.receiver import Receiver, answer, sequence
-from tests.services import Services
+from tests.services import Services, connected
 from tests.tasks import ended, items, letters, move, seen, start, states
 
 pytestmark = pytest.mark.usefixtures("stream")
@@ -416,3 +428,22 @@ async def test_a_message_for_one_endpoint_alone_is_missing_at_no_other(
 
     assert (task.state, task.items) == (TaskState.FINISHED, 0)
     assert [one.path for one in receiver.requests] == ["/first"]
+
+
+@pytest.mark.parametrize("state", [TaskState.PAUSED, TaskState.CANCELLED])
+async def test_a_task_that_is_stopped_just_as_it_begins_does_not_begin(
+    world: World, services: Services, state: TaskState
+) -> None:
+    async def nobody(_: str) -> None:
+        raise AssertionError
+
+    task = await start(world)
+    async with connected(services.nats_url) as bus, world.pool.acquire() as link:
+        given = dispatcher(world.pool, bus, config("d1"))._given
+        (lease,) = await task_step.claim(link, "d1", most=1, lease_s=10.0, now=now(), held=())
+        await move(world, task, state)
+
+        await Run(given, lease, ring=nobody)._begin(link)
+
+    stopped = await seen(world, task)
+    assert (stopped.state, stopped.started_at) == (state, None)
