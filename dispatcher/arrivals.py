@@ -57,7 +57,7 @@ class Arrivals:
         self._on_ready = on_ready
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
-        self._wakes: set[tuple[int, str, str]] = set()  # drained and not seen to yet
+        self._wakes: set[tuple[int, str, str, bool]] = set()  # drained and not seen to yet
 
     def taken(self, messages: Sequence[Taken]) -> int:
         """Put new deliveries of our shards into their lanes; what has no room is read back.
@@ -78,7 +78,10 @@ class Arrivals:
                     lane = self._targets.lane(tenant, shard, tenant.id, target.id)
                 if lane.target is not tenant.targets.get(target.id):
                     self._targets.aim(lane, tenant)
-                spilled += self._queue(lane, draft, now, placed=target.ordered)
+                if draft.deliver_at is None:
+                    spilled += self._queue(lane, draft, now, placed=target.ordered)
+                else:
+                    self._refill.look_when_due(lane, draft.deliver_at)
         self._on_ready()
         return spilled
 
@@ -160,9 +163,11 @@ class Arrivals:
             return
         async with self._pool.acquire() as link:
             self._wakes |= set(await store.drain_wake(link, shards))
-        known = await self._targets.know({app_id for _, app_id, _ in self._wakes})
+        known = await self._targets.know({app_id for _, app_id, *_ in self._wakes})
         wakes, self._wakes = self._wakes, set()
-        for shard, app_id, endpoint_id in wakes:
+        for shard, app_id, endpoint_id, recall in wakes:
             if self._lanes.owns(shard):
                 lane = self._targets.lane(known.get(app_id), shard, app_id, endpoint_id)
+                if recall:
+                    self._lanes.spill(lane, keep=0)
                 self._refill.look_by_hand(lane)

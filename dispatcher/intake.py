@@ -235,7 +235,9 @@ class Intake:
         foreign = tenant.shard not in self._feed.sources
         targets = _targets(draft, tenant)
         for target in targets:
-            place = self._place(read) if target.ordered else None
+            # What is for later has no place: it would hold up all that comes behind it.
+            placed = target.ordered and draft.deliver_at is None
+            place = self._place(read) if placed else None
             taking.fan_out(number, target.id, tenant.shard, foreign=foreign, place=place)
         return number, Taken(draft=draft, tenant=tenant, targets=targets)
 

@@ -13,6 +13,7 @@ from typing import Final
 import asyncpg
 
 from dispatcher.parts import Parts
+from dispatcher.task_content import Broadcasting, Expunging
 from dispatcher.task_send import Sending
 from dispatcher.task_told import tell
 from dispatcher.task_window import Rate, Window
@@ -30,6 +31,8 @@ from schema.task import (
     ItemState,
     Part,
     PartState,
+    Task,
+    TaskKind,
     TaskState,
     room_of,
     verdict_of,
@@ -47,6 +50,16 @@ _PAUSE_S: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
+def _steps(
+    given: Parts, task: Task, ring: Callable[[str], Awaitable[None]]
+) -> Sending | Expunging | Broadcasting:
+    if task.kind is TaskKind.PURGE_CONTENT:
+        return Expunging(given, task, ring=ring)
+    if task.kind is TaskKind.BROADCAST:
+        return Broadcasting(given, task)
+    return Sending(given, task, ring=ring)
+
+
 class Run:
     """A task that this dispatcher holds."""
 
@@ -59,7 +72,7 @@ class Run:
         self._task = lease.task
         self._plan = lease.task.plan
         self._loop = asyncio.get_running_loop()
-        self._sending = Sending(given, lease.task, ring=ring)
+        self._sending = _steps(given, lease.task, ring)
         self._rate = Rate(self._plan.rate_per_s, self._loop.time())
         self._windows: dict[int, Window] = {}
         self._active: dict[int, Part] = {}

@@ -9,7 +9,7 @@ from schema.operational import Kind
 from schema.store import operational
 from schema.store import task as store
 from schema.store.link import Link
-from schema.task import Task, TaskState
+from schema.task import Task, TaskState, numbers_of
 
 _MOST_BYTES: Final = 65_536  # of a result that is told; a larger one is asked for
 
@@ -20,7 +20,7 @@ async def tell(
     """Tell it in Svix's words; `result` is of tasks that only count."""
     if result is None:
         found = await store.by_id(link, task.environment_id, task.id)
-        told: Mapping[str, Any] = {"messagesSent": found.items - found.skipped} if found else {}
+        told: Mapping[str, Any] = numbers_of(found) if found else {}
     else:
         told = result if len(orjson.dumps(result)) <= _MOST_BYTES else {}
     await operational.note(

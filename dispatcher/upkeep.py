@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -16,7 +16,10 @@ from schema.store.pool import reachable
 
 EVERY_S: Final = 600.0
 KEPT_TASKS: Final = timedelta(days=90)
+KEPT_KEYS: Final = timedelta(hours=12)
 LETTERS: Final = 1_000  # that are dropped in a transaction
+PAYLOADS: Final = 500  # that are forgotten in one
+EXPIRE_EVERY_S: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -42,13 +45,25 @@ class Upkeep:
 
     async def run(self) -> None:
         """Keep up, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._again_and_again(self.once, EVERY_S))
+            group.create_task(self._again_and_again(self.expire, EXPIRE_EVERY_S))
+
+    async def _again_and_again(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         while True:
             try:
                 async with reachable():
-                    await self.once()
+                    await work()
             except (Unavailable, asyncpg.PostgresError) as error:
                 _log.warning("upkeep waits: %r", error)
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(every_s)
+
+    async def expire(self) -> None:
+        """Forget the payloads whose time is over."""
+        some = PAYLOADS
+        while some == PAYLOADS:
+            async with self._pool.acquire() as link, link.transaction():
+                some = await upkeep.expire_payloads(link, self._clock(), PAYLOADS)
 
     async def once(self) -> None:
         """Do what is due, unless another process is at it.
@@ -68,6 +83,7 @@ class Upkeep:
             async with link.transaction():
                 if await upkeep.try_lock(link):
                     await upkeep.prune(link, before)
+                    await upkeep.prune_repeats(link, self._clock() - KEPT_KEYS)
                     await upkeep.prune_keys(link, today)
             await self._prune_letters(link, today)
             await self._prune_tasks(link, today)

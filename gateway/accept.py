@@ -1,146 +1,35 @@
-"""Accepts messages by HTTP: reads them, refuses repeated event ids, publishes them.
+"""Accepts messages by HTTP: refuses repeated event ids, answers repeated requests, publishes.
 
-The bytes of `payload` are cut out of the request as they are. An event id is repeated if this
-gateway accepted it a moment ago, if Postgres knows it, or if the stream does (for its duplicate
-window): the stream's word is the last, so that of two at the same time one is refused.
+An event id is repeated if this gateway accepted it a moment ago, if Postgres knows it, or if the
+stream does (for its duplicate window): the stream's word is the last, so that of two at the same
+time one is refused. A request that is repeated under its idempotency key is known in the same three
+places, by the end of the message's id, which is derived from the key; it gets the first message.
 """
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, TypeGuard
+from typing import Final
 
+from gateway.ack import Ack
 from gateway.batch import Relay
-from gateway.body import TYPE_FAULT, Fields
+from gateway.draft import Draft
+from gateway.idempotency import KEPT, Key
 from gateway.parts import Parts
-from gateway.splice import spans
+from gateway.recent import Recent, at_sequence
 from gateway.wire import Outgoing, outgoing
 from schema import event, ids
-from schema.errors import Conflict, TooLarge
+from schema.errors import Conflict
 from schema.message import Message
 from schema.store import message as store
+from schema.store.message import NOTHING_KNOWN, Known, Wanted
 
-PAYLOAD: Final = ("payload", "data")
-NOWHERE: Final = (0, 0)
-_MAX_LENGTH: Final = 256  # of an event type and an event id
 _ASK_TOGETHER: Final = 500
+_NONE: Final[Mapping[str, str]] = {}
 CHANCE_BYTES: Final = ids.CHANCE_BYTES
 TAKEN: Final = "A message with this eventId exists already."
-# What would change what is sent, or when: refused rather than left out.
-_UNKNOWN: Final = {
-    "deliverAt": "messages for later are not supported",
-    "transformationsParams": "transformations and raw payloads are not supported",
-}
-_PLAIN: Final = frozenset({"eventType", "eventId", "payload"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A message as a request gives it."""
-
-    event_type: str
-    event_id: str | None
-    channels: tuple[str, ...] | None
-    tags: tuple[str, ...] | None
-    payload: bytes
-
-
-def read_draft(data: object, body: bytes, *, max_bytes: int) -> Draft:
-    """Read a message from a body and what a parser made of it.
-
-    Raises:
-        Invalid: Fields are not as they must be.
-        TooLarge: The payload is larger than the limit.
-    """
-    if is_plain(data):
-        start, end = spans(body, PAYLOAD[:1], data)[PAYLOAD[0]]
-        return plain_draft(data, body[start:end], max_bytes=max_bytes)
-    fields = Fields(data)
-    name = payload_name(fields)
-    # Of what is no object `draft_of` speaks.
-    span = spans(body, (name,))[name] if isinstance(fields.raw(name), dict) else NOWHERE
-    return draft_of(fields, *span, body, max_bytes=max_bytes)
-
-
-def draft_of(fields: Fields, start: int, end: int, body: bytes, *, max_bytes: int) -> Draft:
-    """Read a message from its parsed fields; its payload stands in the body from start to end.
-
-    Raises:
-        Invalid: Fields are not as they must be.
-        TooLarge: The payload is larger than the limit.
-    """
-    event_id = read_event_id(fields)
-    event_type = fields.text(
-        "eventType", min_length=1, max_length=_MAX_LENGTH, pattern=event.EVENT_TYPE_PATTERN
-    )
-    channels = fields.optional_texts(
-        "channels", pattern=event.CHANNEL_PATTERN, max_items=event.MAX_CHANNELS
-    )
-    tags = fields.optional_texts(
-        "tags", pattern=event.TAG_PATTERN, min_items=0, max_items=event.MAX_TAGS
-    )
-    for name, why in _UNKNOWN.items():
-        if fields.raw(name):
-            fields.fault(name, why)
-    _check_payload(fields)
-    fields.check()
-    if end - start > max_bytes:
-        raise TooLarge(max_bytes)
-    return Draft(
-        event_type=event_type,
-        event_id=event_id,
-        channels=channels,
-        tags=tags or None,
-        payload=body[start:end],
-    )
-
-
-def read_event_id(fields: Fields) -> str | None:
-    """Read `eventId`; what begins as ids of messages do is a fault."""
-    event_id = fields.optional_text(
-        "eventId", min_length=1, max_length=_MAX_LENGTH, pattern=event.UID_PATTERN
-    )
-    if event_id is not None and event_id.startswith(ids.MESSAGE):
-        fields.fault("eventId", f"must not begin with {ids.MESSAGE}")
-    return event_id
-
-
-def is_plain(data: object) -> TypeGuard[Mapping[str, Any]]:
-    """Tell whether a message has but the usual fields, and these as `read_draft` wants them.
-
-    Most have. It says so in a tenth of the time that naming faults takes; it may say no to what is
-    right, and never yes to what is wrong.
-    """
-    if not isinstance(data, dict) or not data.keys() <= _PLAIN:
-        return False
-    event_type, event_id = data.get("eventType"), data.get("eventId", "-")
-    return (
-        isinstance(event_type, str)
-        and isinstance(event_id, str)
-        and isinstance(data.get("payload"), dict)
-        and event.EVENT_TYPE_PATTERN.match(event_type) is not None
-        and event.UID_PATTERN.match(event_id) is not None
-        and not event_id.startswith(ids.MESSAGE)
-    )
-
-
-def plain_draft(data: Mapping[str, Any], payload: bytes, *, max_bytes: int) -> Draft:
-    """Read a message that `is_plain`.
-
-    Raises:
-        TooLarge: The payload is larger than the limit.
-    """
-    if len(payload) > max_bytes:
-        raise TooLarge(max_bytes)
-    return Draft(
-        event_type=data["eventType"],
-        event_id=data.get("eventId"),
-        channels=None,
-        tags=None,
-        payload=payload,
-    )
 
 
 class Door:
@@ -148,46 +37,115 @@ class Door:
 
     def __init__(self) -> None:
         """Start with nobody asking."""
-        self._ledger = Relay[tuple[str, str], bool](most=_ASK_TOGETHER)
+        self._ledger = Relay[Wanted, Known](most=_ASK_TOGETHER)
 
-    async def accept(self, given: Parts, app_id: str, draft: Draft) -> Message:
-        """Publish a draft and give the message that it is now.
+    async def accept(
+        self, given: Parts, app_id: str, draft: Draft, key: Key | None
+    ) -> tuple[Message, bool]:
+        """Publish a draft and give the message that it is now, and whether it was before.
 
         Raises:
-            Conflict: Its event id is taken.
+            Conflict: Its event id is another message's.
         """
-        if draft.event_id is not None:
-            await self._check_event_id(given, app_id, draft.event_id)
-        message = message_of(app_id, draft, given.clock(), os.urandom(CHANCE_BYTES))
-        ack = await given.publisher.publish(outgoing_of(message))
+        chance = os.urandom(CHANCE_BYTES) if key is None else key.chance
+        message = message_of(app_id, draft, given.clock(), chance)
+        first = await self._first(given, message, key)
+        if first is not None:
+            return first, True
+        ack = await given.publisher.publish(
+            outgoing_of(message, draft.headers, keyed=key is not None)
+        )
         if ack.duplicate:
-            raise Conflict(TAKEN)
-        given.publisher.recent.add(message)
-        return message
+            return await repeated_on_stream(given, message, ack, key), True
+        given.publisher.recent.add(message, keyed=key is not None)
+        return message, False
 
-    async def _check_event_id(self, given: Parts, app_id: str, event_id: str) -> None:
-        known = given.publisher.recent.get(app_id, event_id) is not None
-        if known or await self._ledger.ask((app_id, event_id), partial(_known, given)):
-            raise Conflict(TAKEN)
+    async def _first(self, given: Parts, message: Message, key: Key | None) -> Message | None:
+        """Give the message that the key made before, as far as this gateway and Postgres know.
+
+        Raises:
+            Conflict: The event id is another message's.
+        """
+        recent = given.publisher.recent
+        wanted = wanted_of(message, key)
+        known = known_of_late(recent, wanted)
+        if known == NOTHING_KNOWN and asks_ledger(wanted, key):
+            known = await self._ledger.ask(wanted, partial(ask_ledger, given))
+        ident = first_of(known, message, key)
+        if ident is None:
+            return None
+        return recent.get(message.app_id, ident) or await read_message(given, message, ident)
 
 
-async def _known(given: Parts, wanted: Sequence[tuple[str, str]]) -> Sequence[bool]:
+def wanted_of(message: Message, key: Key | None) -> Wanted:
+    """Say what of a message may be known already."""
+    return Wanted(
+        message.app_id, message.event_id, None if key is None else ids.chance_of(message.id)
+    )
+
+
+def asks_ledger(wanted: Wanted, key: Key | None) -> bool:
+    """Tell whether Postgres has to be asked; of a client's own new key the stream knows enough."""
+    return wanted.event_id is not None or not (key is None or key.is_fresh)
+
+
+def known_of_late(recent: Recent, wanted: Wanted) -> Known:
+    """Say what this gateway accepted a moment ago."""
+    by_event_id = by_key = None
+    if wanted.event_id is not None:
+        by_event_id = recent.get(wanted.app_id, wanted.event_id)
+    if wanted.key is not None:
+        by_key = recent.keyed(wanted.app_id, wanted.key)
+    return Known(
+        None if by_event_id is None else by_event_id.id, None if by_key is None else by_key.id
+    )
+
+
+async def ask_ledger(given: Parts, wanted: Sequence[Wanted]) -> Sequence[Known]:
+    """Say what Postgres knows."""
+    since = ids.first_id(ids.MESSAGE, given.clock() - KEPT)
     async with given.connection() as link:
-        known = await store.known_event_ids(link, wanted)
-    return [one in known for one in wanted]
+        return await store.known(link, wanted, since=since)
 
 
-def payload_name(fields: Fields) -> str:
-    """Say which field the payload is in; `data` is its older name."""
-    return next((name for name in PAYLOAD if fields.has(name)), PAYLOAD[0])
+def first_of(known: Known, message: Message, key: Key | None) -> str | None:
+    """Give the id of the message that the same request made before, if it did.
+
+    Raises:
+        Conflict: The event id is another message's.
+    """
+    if known.by_key is not None:
+        return known.by_key
+    if known.by_event_id is None:
+        return None
+    if key is not None and ids.chance_of(known.by_event_id) == ids.chance_of(message.id):
+        return known.by_event_id
+    raise Conflict(TAKEN)
 
 
-def _check_payload(fields: Fields) -> None:
-    name = payload_name(fields)
-    if not fields.has(name):
-        fields.fault(name, "is required", fault_type="value_error.missing")
-    elif not isinstance(fields.raw(name), dict):
-        fields.fault(name, "an object is expected", fault_type=TYPE_FAULT)
+async def repeated_on_stream(given: Parts, message: Message, ack: Ack, key: Key | None) -> Message:
+    """Give the message that lies on the stream in place of this one, if the same request made it.
+
+    Raises:
+        Conflict: Another one did.
+    """
+    if key is not None:
+        first = await at_sequence(
+            given.bus,
+            stream=given.config.stream,
+            sequence=ack.sequence,
+            app_id=message.app_id,
+            max_bytes=given.config.max_payload_bytes,
+        )
+        if first is not None and ids.chance_of(first.id) == ids.chance_of(message.id):
+            return first
+    raise Conflict(TAKEN)
+
+
+async def read_message(given: Parts, like: Message, ident: str) -> Message:
+    """Read a message that Postgres knows; what retention took away is given as it is sent now."""
+    async with given.connection() as link:
+        return await store.by_id(link, like.app_id, ident) or replace(like, id=ident)
 
 
 def message_of(app_id: str, draft: Draft, now: datetime, chance: bytes) -> Message:
@@ -200,21 +158,33 @@ def message_of(app_id: str, draft: Draft, now: datetime, chance: bytes) -> Messa
         channels=draft.channels,
         tags=draft.tags,
         payload=draft.payload,
-        content_type=event.JSON,
+        content_type=(draft.headers or _NONE).get(event.CONTENT_TYPE, event.JSON),
         created_at=now,
+        deliver_at=draft.deliver_at,
     )
 
 
-def outgoing_of(message: Message) -> Outgoing:
-    """Make a message ready for the stream."""
+def outgoing_of(
+    message: Message, besides: Mapping[str, str] | None = None, *, keyed: bool = False
+) -> Outgoing:
+    """Make a message ready for the stream.
+
+    Args:
+        message: What is published.
+        besides: Headers of the event that the message does not tell.
+        keyed: The end of its id is derived from an idempotency key: nothing else is stored under
+            the same one.
+    """
     subject, headers = event.publish_subject(message.app_id, message.event_type)
-    return outgoing(subject, headers | _headers(message), message.payload or b"")
-
-
-def with_headers(item: Outgoing, headers: Mapping[str, str]) -> Outgoing:
-    """Add headers to an event; neither names nor values may hold line breaks."""
-    item.head += "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
-    return item
+    headers |= _headers(message)
+    if besides:
+        headers |= besides
+    if keyed:
+        headers[event.KEYED] = "1"
+        if message.event_id is None:
+            # No event id has a colon.
+            headers[event.DEDUPE_ID] = f"{message.app_id}:key:{ids.chance_of(message.id)}"
+    return outgoing(subject, headers, message.payload or b"")
 
 
 def _headers(message: Message) -> dict[str, str]:
@@ -226,4 +196,6 @@ def _headers(message: Message) -> dict[str, str]:
         headers[event.CHANNELS] = ",".join(message.channels)
     if message.tags:
         headers[event.TAGS] = ",".join(message.tags)
+    if message.deliver_at is not None:
+        headers[event.DELIVER_AT] = message.deliver_at.isoformat()
     return headers

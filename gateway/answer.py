@@ -35,6 +35,15 @@ def answer(data: object, status: int = 200, headers: Mapping[str, str] | None = 
     return JsonAnswer(orjson.dumps(data, option=_OPTIONS), status, headers)
 
 
+def is_json(payload: bytes) -> bool:
+    """Tell whether a payload can stand in an answer: one that was published raw may be anything."""
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def nothing() -> Response:
     """Answer 204."""
     return Response(status_code=204)

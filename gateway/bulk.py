@@ -6,28 +6,39 @@ no list, too many, too large) is an error.
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from gateway.accept import (
     CHANCE_BYTES,
+    TAKEN,
+    ask_ledger,
+    asks_ledger,
+    first_of,
+    known_of_late,
+    message_of,
+    outgoing_of,
+    repeated_on_stream,
+    wanted_of,
+)
+from gateway.ack import Ack
+from gateway.body import TYPE_FAULT, Fields, parse
+from gateway.draft import (
     NOWHERE,
     PAYLOAD,
-    TAKEN,
     Draft,
     draft_of,
     is_plain,
-    message_of,
-    outgoing_of,
     payload_name,
     plain_draft,
 )
-from gateway.body import TYPE_FAULT, Fields, parse
+from gateway.idempotency import Key
 from gateway.parts import Parts
-from gateway.publish import Result
 from gateway.splice import Spans, compact, item_spans
 from schema.errors import Conflict, HooklineError, RequestFault, TooLarge
 from schema.message import Message
-from schema.store import message as store
+from schema.store.message import Known, Wanted
 
 MOST: Final = 1_000  # messages of a request; as many as an atomic batch has
 FIELD: Final = "messages"
@@ -47,12 +58,13 @@ class BulkTooLarge(TooLarge):
         self.args = (f"{what}: send fewer messages at a time.",)
 
 
-def read_bulk(body: bytes, *, max_bytes: int) -> list[Draft | RequestFault]:
+def read_bulk(body: bytes, *, max_bytes: int, now: datetime) -> list[Draft | RequestFault]:
     """Read the messages of a request, or what is wrong with each.
 
     Args:
         body: JSON.
         max_bytes: Of a payload.
+        now: What times for later are compared with.
 
     Raises:
         Invalid: There is no list of 1 to 1,000 messages.
@@ -68,7 +80,7 @@ def read_bulk(body: bytes, *, max_bytes: int) -> list[Draft | RequestFault]:
             ]
     places = item_spans(body, FIELD, PAYLOAD, items)
     return [
-        _read(item, place, spans, body, max_bytes)
+        _read(item, place, _payload(item, spans, body), max_bytes, now)
         for place, (item, spans) in enumerate(zip(items, places, strict=True))
     ]
 
@@ -86,20 +98,24 @@ def _list(data: object) -> Sequence[object]:
     return items if isinstance(items, list) else ()
 
 
+def _payload(item: object, spans: Spans, body: bytes) -> bytes:
+    """Cut the bytes of a message's payload out of the body; none of what is no message."""
+    name = payload_name(Fields(item))
+    return body[slice(*spans.get(name, NOWHERE))]
+
+
 def _read(
     item: Any,  # noqa: ANN401 - whatever JSON says
     place: int,
-    spans: Spans,
-    body: bytes,
+    payload: bytes,
     max_bytes: int,
+    now: datetime,
 ) -> Draft | RequestFault:
     if is_plain(item):
-        start, end = spans[PAYLOAD[0]]
-        return _read_plain(item, body[start:end], max_bytes)
+        return _read_plain(item, payload, max_bytes)
     try:
         fields = Fields(item, "body", FIELD, f"[{place}]")
-        span = spans.get(payload_name(fields), NOWHERE)
-        return draft_of(fields, *span, body, max_bytes=max_bytes)
+        return draft_of(fields, payload, max_bytes=max_bytes, now=now)
     except RequestFault as fault:
         return fault
 
@@ -111,56 +127,99 @@ def _read_plain(item: Mapping[str, Any], payload: bytes, max_bytes: int) -> Draf
         return fault
 
 
-async def accept_all(given: Parts, app_id: str, drafts: Sequence[Draft]) -> Sequence[Accepted]:
+async def accept_all(
+    given: Parts, app_id: str, drafts: Sequence[Draft], key: Key | None = None
+) -> tuple[Sequence[Accepted], int]:
     """Publish drafts; give the message, or the error, that each came to, in their order.
 
-    Of those with the same event id the first is published, and the others are as well off.
+    Of those with the same event id the first is published, and the others are as well off. Gives
+    also how many had been published before, by the same request.
     """
     firsts: dict[str | None, int] = {}
     for place, draft in enumerate(drafts):
         firsts.setdefault(draft.event_id, place)
-    taken = await _taken(given, app_id, {one for one in firsts if one is not None})
-    begun = [
-        place
+    messages = _messages(given, app_id, drafts, key)
+    accepted: list[Accepted | None] = [
+        None if draft.event_id is None or firsts[draft.event_id] == place else _CONFLICT
         for place, draft in enumerate(drafts)
-        if draft.event_id is None
-        or (firsts[draft.event_id] == place and draft.event_id not in taken)
     ]
-    messages = _messages(given, app_id, [drafts[place] for place in begun])
-    results = await given.publisher.publish_all([outgoing_of(message) for message in messages])
-    accepted: list[Accepted] = [_CONFLICT] * len(drafts)
-    for place, message, result in zip(begun, messages, results, strict=True):
-        accepted[place] = _outcome(given, message, result)
+    await _recall(given, messages, accepted, key)
+    fresh = await _publish(given, drafts, messages, accepted, key)
+    number = sum(isinstance(one, Message) for one in accepted)
     for place, draft in enumerate(drafts):
         first = accepted[firsts[draft.event_id]]
         if draft.event_id is not None and isinstance(first, HooklineError):
             accepted[place] = first
-    return accepted
+    return [one for one in accepted if one is not None], number - fresh
 
 
-async def _taken(given: Parts, app_id: str, event_ids: set[str]) -> set[str]:
-    """Say which event ids are taken, as far as this gateway and Postgres know."""
-    recent = given.publisher.recent
-    taken = {event_id for event_id in event_ids if recent.get(app_id, event_id) is not None}
-    asked = [(app_id, event_id) for event_id in event_ids - taken]
+def _messages(given: Parts, app_id: str, drafts: Sequence[Draft], key: Key | None) -> list[Message]:
+    now, size = given.clock(), CHANCE_BYTES
+    if key is None:
+        chance = os.urandom(size * len(drafts))
+        chances = [chance[at : at + size] for at in range(0, len(chance), size)]
+    else:
+        chances = [key.chance_of(place) for place in range(len(drafts))]
+    return [message_of(app_id, draft, now, one) for draft, one in zip(drafts, chances, strict=True)]
+
+
+async def _recall(
+    given: Parts, messages: Sequence[Message], accepted: list[Accepted | None], key: Key | None
+) -> None:
+    """Enter what this gateway and Postgres know: what the request made before, or what is taken."""
+    if key is None and all(message.event_id is None for message in messages):
+        return
+    recent, asked = given.publisher.recent, list[tuple[int, Wanted]]()
+    for place, message in enumerate(messages):
+        if accepted[place] is None:
+            wanted = wanted_of(message, key)
+            known = known_of_late(recent, wanted)
+            accepted[place] = _known(known, message, key)
+            if accepted[place] is None and asks_ledger(wanted, key):
+                asked.append((place, wanted))
     if asked:
-        async with given.connection() as link:
-            taken |= {event_id for _, event_id in await store.known_event_ids(link, asked)}
-    return taken
+        found = await ask_ledger(given, [wanted for _, wanted in asked])
+        for (place, _), known in zip(asked, found, strict=True):
+            accepted[place] = _known(known, messages[place], key)
 
 
-def _messages(given: Parts, app_id: str, drafts: Sequence[Draft]) -> list[Message]:
-    now, chance = given.clock(), os.urandom(CHANCE_BYTES * len(drafts))
-    return [
-        message_of(app_id, draft, now, chance[place : place + CHANCE_BYTES])
-        for place, draft in zip(range(0, len(chance), CHANCE_BYTES), drafts, strict=True)
-    ]
+def _known(known: Known, message: Message, key: Key | None) -> Accepted | None:
+    try:
+        ident = first_of(known, message, key)
+    except Conflict as conflict:
+        return conflict
+    return None if ident is None else replace(message, id=ident)
 
 
-def _outcome(given: Parts, message: Message, result: Result) -> Accepted:
-    if isinstance(result, HooklineError):
-        return result
-    if result.duplicate:
-        return _CONFLICT
-    given.publisher.recent.add(message)
-    return message
+async def _publish(
+    given: Parts,
+    drafts: Sequence[Draft],
+    messages: Sequence[Message],
+    accepted: list[Accepted | None],
+    key: Key | None,
+) -> int:
+    """Publish those of which nothing is known yet; give how many were."""
+    fresh = 0
+    begun = [place for place, known in enumerate(accepted) if known is None]
+    keyed = key is not None
+    results = await given.publisher.publish_all(
+        [outgoing_of(messages[place], drafts[place].headers, keyed=keyed) for place in begun]
+    )
+    for place, result in zip(begun, results, strict=True):
+        message = messages[place]
+        if isinstance(result, HooklineError):
+            accepted[place] = result
+        elif result.duplicate:
+            accepted[place] = await _repeated(given, message, result, key)
+        else:
+            given.publisher.recent.add(message, keyed=keyed)
+            accepted[place] = message
+            fresh += 1
+    return fresh
+
+
+async def _repeated(given: Parts, message: Message, ack: Ack, key: Key | None) -> Accepted:
+    try:
+        return await repeated_on_stream(given, message, ack, key)
+    except HooklineError as error:
+        return error

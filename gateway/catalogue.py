@@ -12,9 +12,9 @@ from typing import Final
 
 import asyncpg
 
-from gateway.accept import Draft
 from gateway.cache import Cache
 from gateway.config import GatewayConfig
+from gateway.draft import Draft
 from gateway.metrics import Metrics
 from schema.errors import FieldFault, Invalid, Unavailable
 from schema.event_type import SchemaMode

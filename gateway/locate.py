@@ -55,8 +55,15 @@ async def _stored(link: Link, app_id: str, ref: str) -> Message | None:
     if not UID_PATTERN.match(ref):
         return None
     if ref.startswith(ids.MESSAGE):
-        return await store.by_id(link, app_id, ref)
+        return await store.by_id(link, app_id, ref) or await _first(link, app_id, ref)
     return await store.by_event_id(link, app_id, ref)
+
+
+async def _first(link: Link, app_id: str, ident: str) -> Message | None:
+    """Give the message that an id stands for whose request was a repeat, found out too late."""
+    if not is_key(ids.MESSAGE, ident):
+        return None
+    return await store.by_key(link, app_id, ids.chance_of(ident))
 
 
 async def _accepted(given: Parts, app_id: str, ref: str) -> Message:

@@ -68,6 +68,13 @@ class Metrics:
             "Payloads by HTTP that were not as their event type's schema says, by its mode.",
             ["mode"],
         )
+        replayed = counter(
+            "hookline_replayed",
+            "Repeated requests that got the first one's answer, by what they do.",
+            ["what"],
+        )
+        self.replayed_messages = replayed.labels("publish")
+        self.replayed_answers = replayed.labels("other")
 
     def _measure(self, histogram: Callable[..., Histogram]) -> None:
         self.accept = histogram(

@@ -53,6 +53,7 @@ class Recent:
         self._bytes = 0
         self._by_id: dict[tuple[str, str], Message] = {}
         self._by_event_id: dict[tuple[str, str], Message] = {}
+        self._by_key: dict[tuple[str, str], Message] = {}
         # In the order they came, forgotten ones too. Not the order of the dicts: to look for the
         # first entry of one that loses its first entries costs the more, the more it lost.
         self._order: deque[tuple[float, Message]] = deque()
@@ -60,13 +61,18 @@ class Recent:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def add(self, message: Message) -> None:
-        """Remember a message, and forget what is old or too much."""
+    def add(self, message: Message, *, keyed: bool = False) -> None:
+        """Remember a message, and forget what is old or too much.
+
+        `keyed`: the end of its id is derived from an idempotency key.
+        """
         now_s = self._monotonic_s()
         self._by_id[message.app_id, message.id] = message
         self._bytes += len(message.payload or b"")
         if message.event_id is not None:
             self._by_event_id[message.app_id, message.event_id] = message
+        if keyed:
+            self._by_key[message.app_id, ids.chance_of(message.id)] = message
         order = self._order
         order.append((now_s, message))
         while order and (
@@ -82,12 +88,18 @@ class Recent:
         found = self._by_id.get((app_id, ident))
         return found if found is not None else self._by_event_id.get((app_id, ident))
 
+    def keyed(self, app_id: str, key: str) -> Message | None:
+        """Give a message by the end of its id, if an idempotency key made it."""
+        return self._by_key.get((app_id, key))
+
     def forget(self, app_id: str, message_id: str) -> None:
         """Forget a message."""
         message = self._by_id.pop((app_id, message_id), None)
         if message is None:
             return
         self._bytes -= len(message.payload or b"")
+        if self._by_key:
+            self._by_key.pop((app_id, ids.chance_of(message_id)), None)
         if message.event_id is not None:
             key = (app_id, message.event_id)
             if self._by_event_id.get(key) is message:
@@ -116,6 +128,25 @@ async def on_stream(
         part = "NATS"
         raise Unavailable(part) from error
     return None
+
+
+async def at_sequence(
+    bus: Client, *, stream: str, sequence: int, app_id: str, max_bytes: int
+) -> Message | None:
+    """Give the app's message that lies at a place of the stream; None if there is none.
+
+    Raises:
+        Unavailable: NATS does not answer, so nobody can say.
+    """
+    try:
+        asked = orjson.dumps({"seq": sequence})
+        answer = await bus.request(f"$JS.API.DIRECT.GET.{stream}", asked, timeout=_ANSWER_S)
+    except (nats.errors.Error, TimeoutError) as error:
+        part = "NATS"
+        raise Unavailable(part) from error
+    if "Nats-Sequence" not in (answer.headers or {}):
+        return None
+    return _message(_event(answer), app_id, max_bytes)
 
 
 async def _search(
@@ -175,6 +206,7 @@ def _message(found: event.Event, app_id: str, max_bytes: int) -> Message | None:
         payload=draft.body,
         content_type=draft.content_type,
         created_at=draft.at,
+        deliver_at=draft.deliver_at,
     )
 
 

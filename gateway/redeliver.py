@@ -43,7 +43,7 @@ async def resend(
         await ring.note(link, given, app.id, target.id)
         await trail.note(link, given, caller, "message.resend", message.id, endpoint=target.id)
 
-    await _in_transaction(given, write)
+    await in_transaction(given, write)
     await ring.ring(given, app.id)
 
 
@@ -75,7 +75,7 @@ async def redeliver(given: Parts, caller: Caller, app: App, letter: DeadLetter) 
         await ring.note(link, given, app.id, letter.endpoint_id)
         await trail.note(link, given, caller, "dead_letter.redeliver", letter.id)
 
-    await _in_transaction(given, write)
+    await in_transaction(given, write)
     await ring.ring(given, app.id)
 
 
@@ -84,7 +84,8 @@ async def _owe(link: Link, given: Parts, app_id: str, message_id: str, endpoint_
     await delivery.resend(link, app_id, message_id, endpoint_id, shard=shard, at=given.clock())
 
 
-async def _in_transaction(given: Parts, write: Callable[[Link], Awaitable[None]]) -> None:
+async def in_transaction(given: Parts, write: Callable[[Link], Awaitable[None]]) -> None:
+    """Write deliveries and letters in a transaction; again, if settling holds them crosswise."""
     for left in reversed(range(_TRIES)):
         try:
             async with given.transaction() as link:

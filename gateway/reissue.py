@@ -12,17 +12,10 @@ from typing import Final
 from starlette.requests import Request
 
 from gateway import trail
-from gateway.accept import (
-    CHANCE_BYTES,
-    TAKEN,
-    Draft,
-    message_of,
-    outgoing_of,
-    read_event_id,
-    with_headers,
-)
+from gateway.accept import CHANCE_BYTES, TAKEN, message_of, outgoing_of
 from gateway.auth import Caller
 from gateway.body import Fields, parse, read_body
+from gateway.draft import Draft, read_event_id
 from gateway.parts import Parts
 from gateway.redeliver import check_open, no_payload
 from gateway.splice import spans
@@ -129,7 +122,7 @@ async def _publish(given: Parts, message: Message, letter: DeadLetter, target: E
     headers = {event.ENDPOINT: target.id, event.DEAD_LETTER: letter.id}
     if message.content_type != event.JSON:
         headers[event.CONTENT_TYPE] = message.content_type
-    ack = await given.publisher.publish(with_headers(outgoing_of(message), headers))
+    ack = await given.publisher.publish(outgoing_of(message, headers))
     if ack.duplicate:
         raise Conflict(TAKEN)
     given.publisher.recent.add(message)
@@ -166,6 +159,6 @@ async def _check_event_id(given: Parts, app: App, event_id: str | None) -> None:
     if event_id is None:
         return
     async with given.connection() as link:
-        known = await messages.known_event_ids(link, [(app.id, event_id)])
-    if known or given.publisher.recent.get(app.id, event_id) is not None:
+        known = await messages.by_event_id(link, app.id, event_id)
+    if known is not None or given.publisher.recent.get(app.id, event_id) is not None:
         raise Conflict(TAKEN)

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from gateway import accept, trail
-from gateway.accept import CHANCE_BYTES, TAKEN, outgoing_of, with_headers
+from gateway import draft as drafts
+from gateway import trail
+from gateway.accept import CHANCE_BYTES, TAKEN, outgoing_of
 from gateway.auth import Caller
 from gateway.body import Fields, parse, read_body
 from gateway.parts import Parts
@@ -32,7 +33,13 @@ from schema.store import rejected_event as store
 _MAX_REASON: Final = 500
 _MAX_LENGTH: Final = 256
 _KEPT_TO: Final = timedelta(hours=12)  # an id must say when its event was published, to a day
-_OWN: Final = frozenset({event.MESSAGE_ID, event.DEDUPE_ID, event.ENVIRONMENT})
+_OWN: Final = frozenset({event.MESSAGE_ID, event.DEDUPE_ID, event.ENVIRONMENT, event.KEYED})
+_KEPT: Final = frozenset({event.CONTENT_TYPE, event.PAYLOAD_HOURS, event.RAW})
+# What cannot be mended by a field is left out.
+_LEFT_OUT: Final = {
+    "bad_deliver_at": event.DELIVER_AT,
+    "bad_payload_hours": event.PAYLOAD_HOURS,
+}
 _EVENT_IDS: Final = (event.EVENT_ID, "ce-id")
 _FIELD_OF: Final = {
     "bad_subject": "application",
@@ -88,7 +95,7 @@ async def resubmit(given: Parts, caller: Caller, rejected: RejectedEvent, fixes:
     judged = await given.catalogue.judge(app.environment_id, _plain(draft))
     message, is_first = await _message(given, rejected, app, draft)
     given.limits.admit(app.id, 1)
-    ack = await given.publisher.publish(_outgoing(message, draft))
+    ack = await given.publisher.publish(_outgoing(message, draft, rejected))
     if ack.duplicate and (is_first or not await _is_there(given, message)):
         raise Conflict(TAKEN)
     given.limits.accepted(app.id, 1)
@@ -113,7 +120,8 @@ async def resubmit(given: Parts, caller: Caller, rejected: RejectedEvent, fixes:
 
 
 def _read(given: Parts, rejected: RejectedEvent, fixes: Fixes) -> event.Draft:
-    headers = {name: str(value) for name, value in rejected.headers.items() if name not in _OWN}
+    out = {*_OWN, _LEFT_OUT.get(rejected.reason)}
+    headers = {name: str(value) for name, value in rejected.headers.items() if name not in out}
     if event.EVENT_ID in fixes.headers:
         headers = {name: value for name, value in headers.items() if name not in _EVENT_IDS}
     mended: dict[str, Any] = headers | dict(fixes.headers)
@@ -133,8 +141,8 @@ def _read(given: Parts, rejected: RejectedEvent, fixes: Fixes) -> event.Draft:
     return read
 
 
-def _plain(draft: event.Draft) -> accept.Draft:
-    return accept.Draft(
+def _plain(draft: event.Draft) -> drafts.Draft:
+    return drafts.Draft(
         event_type=draft.event_type,
         event_id=draft.event_id,
         channels=draft.channels,
@@ -191,19 +199,22 @@ async def _message(
         payload=draft.body,
         content_type=draft.content_type,
         created_at=now,
+        deliver_at=draft.deliver_at,
     )
     return message, chosen == made
 
 
-def _outgoing(message: Message, draft: event.Draft) -> Outgoing:
-    """Make the event anew; that it is for one endpoint, and of which letter it is, stays so."""
+def _outgoing(message: Message, draft: event.Draft, rejected: RejectedEvent) -> Outgoing:
+    """Make the event anew; whom it is for, of which letter it is, and how it is kept stay so."""
+    kept = _KEPT - {_LEFT_OUT.get(rejected.reason)}
     said = {
+        **{name: str(value) for name, value in rejected.headers.items() if name in kept},
         event.CONTENT_TYPE: None if message.content_type == event.JSON else message.content_type,
         event.ENDPOINT: draft.endpoint_id,
         event.DEAD_LETTER: draft.letter_id,
     }
     headers = {name: value for name, value in said.items() if value is not None}
-    return with_headers(outgoing_of(message), headers)
+    return outgoing_of(message, headers)
 
 
 async def _is_there(given: Parts, message: Message) -> bool:

@@ -22,6 +22,12 @@ async def note(link: Link, given: Parts, app_id: str, *endpoint_ids: str) -> Non
     await wake.add(link, shard_of(app_id, given.config.shards), app_id, endpoint_ids)
 
 
+async def recall(link: Link, given: Parts, app_id: str, *endpoint_ids: str) -> None:
+    """Write down, where deliveries are called off, that their owner must let go of them."""
+    shard = shard_of(app_id, given.config.shards)
+    await wake.add(link, shard, app_id, endpoint_ids, recall=True)
+
+
 async def ring(given: Parts, app_id: str) -> None:
     """Ring, after the transaction."""
     await _ring(given, f"{WAKE_ROOT}.{shard_of(app_id, given.config.shards)}")

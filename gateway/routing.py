@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth import Access, Caller, admit, authenticate
+from gateway.kept_answer import repeatable
 from schema.api_key import Capability
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
@@ -28,6 +29,8 @@ class Operation:
         access: Whose keys may do it.
         capability: What a portal's key must hold for it. If none is named: to look at what is
             there, and to manage endpoints for whatever changes something.
+        knows_repeats: The handler sees to idempotency keys itself; for other POSTs the first
+            answer is kept.
     """
 
     method: str
@@ -35,6 +38,7 @@ class Operation:
     access: Access
     handler: Handler
     capability: Capability | None = None
+    knows_repeats: bool = False
 
     @property
     def needed(self) -> Capability:
@@ -149,6 +153,8 @@ def _guarded(operation: AnyOperation) -> OpenHandler:
     if isinstance(operation, OpenOperation):
         return operation.handler
     access, needed, handler = operation.access, operation.needed, operation.handler
+    if operation.method == "POST" and not operation.knows_repeats:
+        handler = repeatable(handler)
 
     async def guarded(request: Request) -> Response:
         caller = await authenticate(request)

@@ -35,7 +35,7 @@ from schema.store import task as store
 from schema.store.dead_letter import Filter
 from schema.store.link import Link
 from schema.store.task import Pace
-from schema.task import ENDED, Part, Plan, Task, TaskKind, TaskState
+from schema.task import ENDED, Part, Plan, Publication, Task, TaskKind, TaskState
 
 KIND: Final = "Task"
 _SNAKE: Final = re.compile(r"_([a-z])")
@@ -219,8 +219,14 @@ def _show_plan(plan: Plan) -> dict[str, object]:
         "stopPercent": plan.stop_percent,
         "retry": plan.retry,
         "reason": plan.reason or None,
+        "publication": _show_publication(plan.publication),
     }
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _show_publication(what: Publication | None) -> dict[str, object] | None:
+    """Show what is published, but for the payload."""
+    return None if what is None else {"eventType": what.event_type, "eventId": what.event_id}
 
 
 def _show_filter(wanted: Filter) -> dict[str, object]:

@@ -17,16 +17,8 @@ _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
     "": (
         "/api/v1/app/stats/count-active",
-        "/api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}/count",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/cancel-msgs",
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/rate-limit-status",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example",
-        "/api/v1/app/{app_id}/msg/bulk-expunge",
-        "/api/v1/app/{app_id}/msg/expunge-all-contents",
-        "/api/v1/app/{app_id}/msg/precheck/active",
         "/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/headers",
-        "/api/v1/app/{app_id}/msg/{msg_id}/raw",
         "/api/v1/app/{app_id}/polling-endpoint/{sink_id}/consumer/{consumer_id}",
         "/api/v1/app/{app_id}/polling-endpoint/{sink_id}/consumer/{consumer_id}/commit",
         "/api/v1/app/{app_id}/stats/attempts",
@@ -141,7 +133,6 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
         "/api/v1/app/{app_id}/destination/{destination_id}/skip",
         "/api/v1/app/{app_id}/destination/{destination_id}/transformation",
     ),
-    "Publish to each app: POST /api/v1/app/{app_id}/msg.": ("/api/v1/msg/broadcast",),
     "Receive it at an address of your own and publish it: POST /api/v1/app/{app_id}/msg.": (
         "/api/v1/app/{app_id}/inbound/rotate-url",
         "/ingest/api/v1/source",

@@ -8,7 +8,7 @@ with `ce-` (CloudEvents 1.0, HTTP binding names) or `Nats-` (the server's).
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -29,6 +29,11 @@ ENVIRONMENT: Final = "Hookline-Environment"
 APP: Final = "Hookline-App"
 EVENT_TYPE: Final = "Hookline-Event-Type"
 CONTENT_TYPE: Final = "Hookline-Content-Type"
+DELIVER_AT: Final = "Hookline-Deliver-At"
+PAYLOAD_HOURS: Final = "Hookline-Payload-Hours"
+RAW: Final = "Hookline-Raw"
+# The gateway's alone: the end of the message's id is derived from an idempotency key.
+KEYED: Final = "Hookline-Keyed"
 ENDPOINT: Final = "Hookline-Endpoint"
 DEAD_LETTER: Final = "Hookline-Dead-Letter"
 DEDUPE_ID: Final = "Nats-Msg-Id"
@@ -39,11 +44,18 @@ CHANNEL_PATTERN: Final = re.compile(r"[a-zA-Z0-9\-_.:+]{1,128}\Z")
 TAG_PATTERN: Final = re.compile(r"[a-zA-Z0-9\-_./\\#]{1,128}\Z")
 MAX_CHANNELS: Final = 10
 MAX_TAGS: Final = 5
+MOST_AHEAD: Final = timedelta(hours=24)  # of a message for later
+MAX_PAYLOAD_HOURS: Final = 2_160
 JSON: Final = "application/json"
 _SUBJECT_TOKENS: Final = re.compile(r"[a-zA-Z0-9\-_]+(\.[a-zA-Z0-9\-_]+)*\Z")
 _PLACEHOLDER: Final = "_"
 _FAR: Final = timedelta(days=1)
-_CONTENT_TYPE_PATTERN: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}\Z")
+_SLACK: Final = timedelta(minutes=1)  # of the producer's clock
+_HOURS: Final = re.compile(r"[0-9]{1,4}\Z")
+CONTENT_TYPE_PATTERN: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}\Z")
+
+
+_Times = tuple[datetime | None, datetime | None]
 
 
 class Event(NamedTuple):
@@ -62,7 +74,12 @@ class Event(NamedTuple):
 class Draft(NamedTuple):
     """An event read as a message to be; the app is still only named.
 
-    `endpoint_id`: it is for this endpoint alone. `letter_id`: it was made of this dead letter.
+    Attributes:
+        keyed: The end of its id is derived from an idempotency key.
+        deliver_at: When its first attempt is due; None is at once.
+        payload_until: When its payload is forgotten; None is with the message.
+        endpoint_id: It is for this endpoint alone.
+        letter_id: It was made of this dead letter.
     """
 
     message_id: str
@@ -76,6 +93,9 @@ class Draft(NamedTuple):
     content_type: str
     at: datetime
     by_gateway: bool
+    keyed: bool = False
+    deliver_at: datetime | None = None
+    payload_until: datetime | None = None
     endpoint_id: str | None = None
     letter_id: str | None = None
 
@@ -107,7 +127,7 @@ def read_event(event: Event, *, max_bytes: int) -> Draft | Rejection:
     app, event_type, fault = _addressed(
         event.subject, headers.get(APP), headers.get(EVENT_TYPE) or headers.get("ce-type")
     )
-    fault = fault or _body_fault(event.body, max_bytes)
+    fault = fault or _body_fault(event.body, max_bytes, raw=RAW in headers)
     if fault is not None:
         return fault
     if not headers:
@@ -142,6 +162,11 @@ def _with_headers(event: Event, app: str, event_type: str) -> Draft | Rejection:
     lists = _lists(headers)
     if isinstance(lists, Rejection):
         return lists
+    times: _Times | Rejection = (None, None)
+    if DELIVER_AT in headers or PAYLOAD_HOURS in headers:
+        times = _times(headers, event.at)
+    if isinstance(times, Rejection):
+        return times
     fault = _reference_fault(headers)
     if fault is not None:
         return fault
@@ -157,6 +182,9 @@ def _with_headers(event: Event, app: str, event_type: str) -> Draft | Rejection:
         content_type=_content_type(headers.get(CONTENT_TYPE)),
         at=event.at,
         by_gateway=given is not None,
+        keyed=given is not None and KEYED in headers,
+        deliver_at=times[0],
+        payload_until=times[1],
         endpoint_id=headers.get(ENDPOINT) or None,
         letter_id=headers.get(DEAD_LETTER) or None,
     )
@@ -177,7 +205,7 @@ def _derived(event: Event) -> str:
 
 
 def _content_type(given: str | None) -> str:
-    return given if given and _CONTENT_TYPE_PATTERN.match(given) else JSON
+    return given if given and CONTENT_TYPE_PATTERN.match(given) else JSON
 
 
 def _plausible(message_id: str, at: datetime) -> bool:
@@ -210,9 +238,11 @@ def _addressed(
     return app, event_type, fault
 
 
-def _body_fault(body: bytes, max_bytes: int) -> Rejection | None:
+def _body_fault(body: bytes, max_bytes: int, *, raw: bool) -> Rejection | None:
     if len(body) > max_bytes:
         return Rejection(reason="too_large", detail=f"{len(body)} bytes; the limit is {max_bytes}")
+    if raw:
+        return None
     try:
         orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -233,6 +263,31 @@ def _lists(
     if tags and (len(tags) > MAX_TAGS or not all(TAG_PATTERN.match(t) for t in tags)):
         return Rejection(reason="bad_tags", detail=f"{TAGS}: at most {MAX_TAGS}, comma separated")
     return channels, tags
+
+
+def _times(headers: Mapping[str, str], at: datetime) -> _Times | Rejection:
+    """Read when it is to be delivered, if that is still to come; until when its payload is kept."""
+    deliver_at, hours = headers.get(DELIVER_AT), headers.get(PAYLOAD_HOURS)
+    due = until = None
+    if deliver_at is not None:
+        due = _time(deliver_at)
+        if due is None or due - at > MOST_AHEAD + _SLACK:
+            detail = f"{DELIVER_AT} must be an RFC 3339 time at most 24 hours ahead"
+            return Rejection(reason="bad_deliver_at", detail=detail)
+    if hours is not None:
+        if not _HOURS.match(hours) or not 1 <= int(hours) <= MAX_PAYLOAD_HOURS:
+            detail = f"{PAYLOAD_HOURS} must be 1 to {MAX_PAYLOAD_HOURS}"
+            return Rejection(reason="bad_payload_hours", detail=detail)
+        until = at + timedelta(hours=int(hours))
+    return due if due is not None and due > at else None, until
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _split(text: str | None) -> tuple[str, ...] | None:

@@ -63,6 +63,11 @@ def derived_id(prefix: str, at: datetime, source: bytes) -> str:
     return new_id(prefix, at, hashlib.sha256(source).digest()[:CHANCE_BYTES])
 
 
+def chance_of(ident: str) -> str:
+    """Give the characters that tell an id from others of its moment."""
+    return ident[-CHANCE_BYTES:]
+
+
 def first_id(prefix: str, at: datetime) -> str:
     """Give the smallest id of the moment `at`: a bound for ranges and partitions."""
     return prefix + _pairs(_moment(at) << 120, (LENGTH + 1) // 2)[1:]

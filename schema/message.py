@@ -6,7 +6,11 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """An accepted event. `payload` is None once expunged."""
+    """An accepted event. `payload` is None once expunged.
+
+    Attributes:
+        deliver_at: When its first attempt is due; None is at once.
+    """
 
     app_id: str
     id: str
@@ -17,3 +21,4 @@ class Message:
     payload: bytes | None
     content_type: str
     created_at: datetime
+    deliver_at: datetime | None = None

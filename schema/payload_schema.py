@@ -84,8 +84,12 @@ class Check:
     schema: str
 
     def fault(self, payload: bytes) -> PayloadFault | None:
-        """Say what is wrong with a payload, which is JSON."""
-        return fault_of(compiled(self.schema), orjson.loads(payload))
+        """Say what is wrong with a payload; one that was published raw may be no JSON."""
+        try:
+            read = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            return PayloadFault(path=(), rule=UNABLE, detail="is no JSON")
+        return fault_of(compiled(self.schema), read)
 
 
 def schema_faults(schema: object) -> str | None:

@@ -5,7 +5,7 @@ each for itself, and keeps what became of every letter or message (its items).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -26,11 +26,16 @@ class TaskKind(StrEnum):
     BULK_REPLAY = "endpoint.bulk-replay"
     APP_STATS = "application.stats"
     EVENT_TYPES = "event-type.aggregate"
+    PURGE_CONTENT = "application.purge_content"
+    BROADCAST = "message.broadcast"
 
 
 OF_LETTERS: Final = frozenset({TaskKind.REDELIVER, TaskKind.DISCARD, TaskKind.PURGE})
 COUNTING: Final = frozenset({TaskKind.APP_STATS, TaskKind.EVENT_TYPES})
-SENDING: Final = frozenset(TaskKind) - COUNTING - {TaskKind.DISCARD, TaskKind.PURGE}
+# Those that owe messages to endpoints, and see what becomes of it.
+SENDING: Final = frozenset(
+    {TaskKind.REDELIVER, TaskKind.RECOVER, TaskKind.REPLAY, TaskKind.BULK_REPLAY}
+)
 
 
 class TaskState(StrEnum):
@@ -61,7 +66,8 @@ ENDED: Final = frozenset({TaskState.FINISHED, TaskState.FAILED, TaskState.CANCEL
 class ItemState(StrEnum):
     """What became of one letter or message. Values are stored.
 
-    `done` is a letter that was discarded or purged; `failed` one that is dead again.
+    `done` is a letter that was discarded or purged, or a message that was published; `failed` one
+    that is dead again.
     """
 
     SENT = "sent"
@@ -81,6 +87,16 @@ class PartState(StrEnum):
     OPEN = "open"
     READ = "read"
     STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A message that is published for many apps. `headers` are those of its events besides."""
+
+    event_type: str
+    event_id: str | None
+    payload: str
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +123,7 @@ class Plan:
         stop_percent: When more of an endpoint's first attempts fail, it gets no more.
         retry: A failed one is tried again by the endpoint's schedule; else it is parked at once.
         reason: Why letters are discarded or purged.
+        publication: What is published.
     """
 
     letters: Filter | None = None
@@ -128,6 +145,7 @@ class Plan:
     stop_percent: float | None = None
     retry: bool = True
     reason: str = ""
+    publication: Publication | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Write what is not as by default, as JSON."""
@@ -147,6 +165,8 @@ class Plan:
         read |= {name: datetime.fromisoformat(read[name]) for name in _TIMES & read.keys()}
         if "letters" in read:
             read["letters"] = Filter.from_json(read["letters"])
+        if "publication" in read:
+            read["publication"] = Publication(**read["publication"])
         return cls(**read)
 
 
@@ -164,7 +184,7 @@ class Task:
         total: How many there were to do when it began; `total_exact` False: so many or more.
         items: How many were chosen by now.
         open: Sent, and not ended yet.
-        done: Letters that were discarded or purged.
+        done: Letters that were discarded or purged, payloads forgotten, apps published for.
         created_by: The key.
     """
 
@@ -241,6 +261,12 @@ class Item:
     at: datetime
 
 
+def numbers_of(task: Task) -> dict[str, int]:
+    """Give what Svix tells of a task that does not only count: of how many messages it was."""
+    name = "messagesPurged" if task.kind is TaskKind.PURGE_CONTENT else "messagesSent"
+    return {name: task.items - task.skipped}
+
+
 def verdict_of(part: Part, plan: Plan) -> str | None:
     """Say why an endpoint is to get no more, or None."""
     if plan.probe is not None and part.missed and part.tried <= plan.probe:
@@ -270,6 +296,8 @@ def room_of(part: Part, plan: Plan, *, waiting: int, window: int) -> int:
 def _written(value: object) -> object:
     if isinstance(value, Filter):
         return value.to_json()
+    if isinstance(value, Publication):
+        return asdict(value)
     if isinstance(value, tuple):
         return list(value)
     return value.isoformat() if isinstance(value, datetime) else value

@@ -81,6 +81,7 @@ ATTEMPT: Final = Resource(
             {"responseHeaders": ANYTHING, "msg": maybe(ref("MessageOut"))},
         ),
         "EmptyResponse": thing({}),
+        "CountOut": thing({"count": COUNT, "approximated": FLAG}),
     },
     operations={
         f"GET {_APP}/attempt/endpoint/{{endpoint_id}}": Said(
@@ -94,6 +95,19 @@ ATTEMPT: Final = Resource(
             summary="List the attempts of a message, newest first.",
             query=_OF_MESSAGE,
             answers=done(page_of("MessageAttemptOut")),
+        ),
+        f"GET {_APP}/attempt/endpoint/{{endpoint_id}}/count": Said(
+            id="v1.message-attempt.count-by-endpoint",
+            summary="Count the attempts to an endpoint, up to 10,000.",
+            query=(*WINDOW, *OF_MESSAGES, STATUS, CODE_CLASS),
+            answers=done(ref("CountOut")),
+        ),
+        f"GET {_MESSAGE}/endpoint/{{endpoint_id}}/attempt": Said(
+            id="v1.message-attempt.list-by-msg-and-endpoint-deprecated",
+            summary="List the attempts of a message at an endpoint, newest first.",
+            query=_LISTED,
+            answers=done(page_of("MessageAttemptOut")),
+            deprecated=True,
         ),
         f"GET {_MESSAGE}/attempt": Said(
             id="v1.message-attempt.list-by-msg-deprecated",

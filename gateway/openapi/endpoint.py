@@ -8,6 +8,7 @@ from gateway.openapi.application import METADATA, POLICY, RATE, UID, WAITS
 from gateway.openapi.describe import NOTHING, PAGE, Resource, Said, choices, done, moment
 from gateway.openapi.shape import (
     COUNT,
+    DOCUMENT,
     FLAG,
     TEXT,
     TIME,
@@ -134,6 +135,18 @@ ENDPOINT: Final = Resource(
         "EndpointStats": thing(
             {"success": COUNT, "pending": COUNT, "sending": COUNT, "fail": COUNT, "canceled": COUNT}
         ),
+        "EndpointAttemptStats": thing({"success": COUNT, "fail": COUNT, "canceled": COUNT}),
+        "EndpointThrottleRateStatusOut": thing(
+            {"status": word(("Ok", "RateLimited"))}, {"throttledSince": TIME}
+        ),
+        "CancelMsgsIn": thing({"createdBefore": TIME}),
+        "EventExampleIn": thing(
+            {"eventType": text(least=1, pattern=EVENT_TYPE_PATTERN)},
+            {
+                "exampleIndex": about(maybe(whole(0, 1_000)), "Of the schema's examples, from 0."),
+                "payload": about(maybe(DOCUMENT), "Sent instead of an example."),
+            },
+        ),
         "EndpointHealth": thing(
             {
                 **_HEALTH,
@@ -225,6 +238,29 @@ ENDPOINT: Final = Resource(
             summary="Count attempts by how they ended, and what is owed; up to 28 days.",
             query=(moment("since"), moment("until")),
             answers=done(ref("EndpointStats")),
+        ),
+        f"GET {ONE}/attempt-stats": Said(
+            id="v1.endpoint.get-attempt-stats",
+            summary="Count attempts by how they ended, in whole hours.",
+            query=(moment("since"), moment("until")),
+            answers=done(ref("EndpointAttemptStats")),
+        ),
+        f"GET {ONE}/rate-limit-status": Said(
+            id="v1.endpoint.get-throttling-status",
+            summary="Say whether something waits for its rate, and since when.",
+            answers=done(ref("EndpointThrottleRateStatusOut")),
+        ),
+        f"POST {ONE}/cancel-msgs": Said(
+            id="v1.endpoint.cancel-msgs",
+            summary="Call off what it is owed of messages from before a time.",
+            body=ref("CancelMsgsIn"),
+            answers=NOTHING,
+        ),
+        f"POST {ONE}/send-example": Said(
+            id="v1.endpoint.send-example",
+            summary="Publish an example of an event type for it alone.",
+            body=ref("EventExampleIn"),
+            answers={202: ref("MessageOut")},
         ),
         f"GET {ONE}/health": Said(
             id="v1.endpoint.get-health",

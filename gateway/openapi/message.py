@@ -3,6 +3,7 @@
 from typing import Final
 
 from gateway.bulk import MOST
+from gateway.draft import MAX_PAYLOAD_DAYS
 from gateway.openapi.describe import (
     EXPANDED,
     NOTHING,
@@ -19,22 +20,30 @@ from gateway.openapi.endpoint import CHANNELS, SHOWN
 from gateway.openapi.shape import (
     COUNT,
     DOCUMENT,
-    NULL,
+    FLAG,
     TEXT,
     TIME,
     about,
     many,
     maybe,
+    named,
     page_of,
     ref,
     text,
     thing,
+    whole,
     word,
 )
 from gateway.routes.message import ALL, ONE
 from gateway.status import Status
 from schema.delivery import Reason
-from schema.event import EVENT_TYPE_PATTERN, MAX_TAGS, TAG_PATTERN, UID_PATTERN
+from schema.event import (
+    EVENT_TYPE_PATTERN,
+    MAX_PAYLOAD_HOURS,
+    MAX_TAGS,
+    TAG_PATTERN,
+    UID_PATTERN,
+)
 
 MESSAGE: Final = {
     "id": TEXT,
@@ -44,7 +53,7 @@ MESSAGE: Final = {
     "channels": maybe(many(TEXT)),
     "tags": maybe(many(TEXT)),
     "timestamp": TIME,
-    "deliverAt": NULL,
+    "deliverAt": maybe(TIME),
 }
 MADE_OF: Final = thing({"letterId": TEXT, "messageId": TEXT})
 _STANDING: Final = {
@@ -59,6 +68,19 @@ _STANDING: Final = {
 _ACCEPTED: Final = thing(
     {"status": word(("accepted",)), "id": TEXT, "eventId": maybe(TEXT)},
 )
+_KEPT: Final = {
+    "deliverAt": about(maybe(TIME), "One minute to 24 hours ahead."),
+    "payloadRetentionHours": about(
+        maybe(whole(1, MAX_PAYLOAD_HOURS)), "How long the payload is kept."
+    ),
+    "payloadRetentionPeriod": about(
+        maybe(whole(1, MAX_PAYLOAD_DAYS)), "The same in days; hours go first."
+    ),
+    "transformationsParams": about(
+        maybe(thing({}, {"rawPayload": maybe(TEXT), "headers": maybe(named(TEXT))})),
+        "A text that is sent in place of the payload, and its content-type.",
+    ),
+}
 _REFUSED: Final = thing(
     {"status": word(("duplicate", "rejected", "refused")), "code": TEXT, "detail": TEXT},
     {"faults": many(ref("ValidationError"))},
@@ -81,8 +103,18 @@ MESSAGES: Final = Resource(
                 "application": about(
                     ref("ApplicationIn"), "Makes the app of the path, if there is none."
                 ),
+                **_KEPT,
             },
         ),
+        "MessagePrecheckIn": thing(
+            {"eventType": text(most=256, pattern=EVENT_TYPE_PATTERN)}, {"channels": CHANNELS}
+        ),
+        "MessagePrecheckOut": thing({"active": FLAG}),
+        "MessageRawPayloadOut": thing({"payload": TEXT}),
+        "BulkExpungeContentsIn": thing(
+            {}, {"ids": maybe(many(text(pattern=UID_PATTERN), most=MOST))}
+        ),
+        "BulkExpungeContentsOut": thing({"results": named(word(("expunged", "not-found")))}),
         "MessageOut": thing(
             MESSAGE, {"madeOf": about(maybe(MADE_OF), "The letter that it was made of.")}
         ),
@@ -120,6 +152,35 @@ MESSAGES: Final = Resource(
             summary="Give a message, also one that was accepted just now.",
             query=(WITH_CONTENT,),
             answers=done(ref("MessageOut")),
+        ),
+        f"POST {ALL}/precheck/active": Said(
+            id="v1.message.precheck",
+            summary="Say whether any endpoint would get such a message.",
+            body=ref("MessagePrecheckIn"),
+            answers=done(ref("MessagePrecheckOut")),
+        ),
+        f"POST {ALL}/bulk-expunge": Said(
+            id="v1.message.bulk-expunge-content",
+            summary="Expunge some payloads, by id or event id.",
+            body=ref("BulkExpungeContentsIn"),
+            body_needed=False,
+            answers=done(ref("BulkExpungeContentsOut")),
+        ),
+        f"POST {ALL}/expunge-all-contents": Said(
+            id="v1.message.expunge-all-contents",
+            summary="Expunge all payloads that the app has now, as a task.",
+            answers={202: ref("BackgroundTaskStarted")},
+        ),
+        "POST /api/v1/msg/broadcast": Said(
+            id="v1.message.broadcast",
+            summary="Publish a message for every app of the environment, as a task.",
+            body=ref("MessageIn"),
+            answers={202: ref("BackgroundTaskStarted")},
+        ),
+        f"GET {ONE}/raw": Said(
+            id="v1.message.get-raw-payload",
+            summary="Give the payload as a text, byte by byte.",
+            answers=done(ref("MessageRawPayloadOut")),
         ),
         f"DELETE {ONE}/content": Said(
             id="v1.message.expunge-content",

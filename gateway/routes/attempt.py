@@ -40,6 +40,7 @@ _APP: Final = "/api/v1/app/{app_id}"
 _MESSAGE: Final = f"{_APP}/msg/{{msg_id}}"
 _ONE: Final = f"{_MESSAGE}/attempt/{{attempt_id}}"
 _PHASES: Final = ("dns", "connect", "tls", "firstByte", "body")
+MOST_COUNTED: Final = 10_000
 _EXPUNGED: Final = "EXPUNGED"
 
 
@@ -47,8 +48,10 @@ def routes() -> list[AnyOperation]:
     """List the operations on attempts."""
     found = [
         (f"{_APP}/attempt/endpoint/{{endpoint_id}}", list_by_endpoint),
+        (f"{_APP}/attempt/endpoint/{{endpoint_id}}/count", count_by_endpoint),
         (f"{_APP}/attempt/msg/{{msg_id}}", list_by_message),
         (f"{_MESSAGE}/attempt", list_by_message),
+        (f"{_MESSAGE}/endpoint/{{endpoint_id}}/attempt", list_by_message),
         (_ONE, get),
     ]
     return [
@@ -130,13 +133,31 @@ async def list_by_endpoint(request: Request, caller: Caller) -> Response:
     return answer(envelope(rows, window.page, lambda row: row.id, shown))
 
 
+async def count_by_endpoint(request: Request, caller: Caller) -> Response:
+    """Count the attempts to an endpoint that a list would hold, up to some thousand."""
+    query = Query(request)
+    window = read_window_of(request, query, ids.ATTEMPT)
+    wanted = _read_filter(query)
+    query.check()
+    app = await resolve_app(request, caller)
+    async with parts(request).connection() as link:
+        endpoint = await find_endpoint(link, request, app)
+        span = replace(window.span, limit=MOST_COUNTED + 1)
+        found = 0
+        if wanted is not None:
+            found = await store.count(link, app.id, endpoint.id, span, wanted)
+    return answer({"count": min(found, MOST_COUNTED), "approximated": found > MOST_COUNTED})
+
+
 async def list_by_message(request: Request, caller: Caller) -> Response:
-    """Give a page of the attempts to deliver a message, newest first."""
+    """Give a page of the attempts to deliver a message, to one endpoint if so, newest first."""
     given = parts(request)
     query = Query(request)
     window = read_window_of(request, query, ids.ATTEMPT)
     wanted = _read_filter(query)
-    endpoint_ref = query.text("endpoint_id", pattern=event.UID_PATTERN)
+    endpoint_ref = request.path_params.get("endpoint_id") or query.text(
+        "endpoint_id", pattern=event.UID_PATTERN
+    )
     with_content = query.boolean("with_content", default=True)
     query.check()
     app = await resolve_app(request, caller)
@@ -214,7 +235,9 @@ async def _narrowed(link: Link, app: App, wanted: store.Filter, ref: str) -> sto
     """Narrow a filter to an endpoint, by its id (of a deleted one, too) or uid."""
     endpoint_id = ref
     if not is_key(ids.ENDPOINT, ref):
-        found = await endpoints.find(link, app.id, ref)
+        found = None
+        if event.UID_PATTERN.match(ref):
+            found = await endpoints.find(link, app.id, ref)
         if found is None:
             raise NotFound(ENDPOINT_KIND)
         endpoint_id = found.id

@@ -29,7 +29,7 @@ from schema.api_key import Capability
 from schema.errors import NotFound
 from schema.store import task as store
 from schema.store.task import Choice
-from schema.task import COUNTING, OF_LETTERS, Task, TaskKind, TaskState
+from schema.task import COUNTING, OF_LETTERS, Task, TaskKind, TaskState, numbers_of
 
 ALL: Final = "/api/v1/background-task"
 ONE: Final = f"{ALL}/{{task_id}}"
@@ -46,11 +46,7 @@ STATUSES: Final[Mapping[str, tuple[TaskState, ...]]] = {
 }
 _STATUS_OF: Final = {state: status for status, states in STATUSES.items() for state in states}
 # Svix's other kinds may be asked for: there are none of them.
-OTHERS: Final = (
-    "message.broadcast",
-    "sdk.generate",
-    "application.purge_content",
-)
+OTHERS: Final = ("sdk.generate",)
 
 
 def routes() -> list[AnyOperation]:
@@ -127,5 +123,4 @@ def show(task: Task) -> dict[str, object]:
 
 
 def _show_whole(task: Task) -> dict[str, object]:
-    sent = task.items - task.skipped
-    return show(task) | {"data": {} if task.kind in COUNTING else {"messagesSent": sent}}
+    return show(task) | {"data": {} if task.kind in COUNTING else numbers_of(task)}

@@ -13,12 +13,13 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.accept import Draft
 from gateway.answer import answer
 from gateway.auth import Access, Caller, resolve_app
 from gateway.body import read_body
 from gateway.bulk import FIELD, Accepted, BulkTooLarge, accept_all, read_bulk
 from gateway.catalogue import Checks, Judgement, judge
+from gateway.draft import Draft
+from gateway.idempotency import Key, read_key
 from gateway.limits import OverLimit
 from gateway.metrics import BULK
 from gateway.parts import Parts, parts
@@ -41,7 +42,15 @@ _AGAIN: Final = (OverLimit, Overload, Unavailable)  # may be sent again as they 
 
 def routes() -> list[AnyOperation]:
     """List the operations."""
-    return [Operation(method="POST", path=_BULK, access=Access.PUBLISHER, handler=create)]
+    return [
+        Operation(
+            method="POST",
+            path=_BULK,
+            access=Access.PUBLISHER,
+            handler=create,
+            knows_repeats=True,
+        )
+    ]
 
 
 async def create(request: Request, caller: Caller) -> Response:
@@ -51,8 +60,8 @@ async def create(request: Request, caller: Caller) -> Response:
     try:
         body = await _read_body(request)
         app = await resolve_app(request, caller)
-        outcomes = await _accept(parts(request), app, body)
-        response = _respond(parts(request), app.id, outcomes)
+        given, key = parts(request), read_key(request, caller)
+        response = _respond(given, app.id, *await _accept(given, app, body, key))
     except HooklineError as error:
         metrics.refused.labels(error.code).inc()
         raise
@@ -60,21 +69,25 @@ async def create(request: Request, caller: Caller) -> Response:
     return response
 
 
-async def _accept(given: Parts, app: App, body: bytes) -> Sequence[Accepted]:
-    read = read_bulk(body, max_bytes=given.config.max_payload_bytes)
+async def _accept(
+    given: Parts, app: App, body: bytes, key: Key | None
+) -> tuple[Sequence[Accepted], int]:
+    """Give what became of each message, and how many the same request had published before."""
+    read = read_bulk(body, max_bytes=given.config.max_payload_bytes, now=given.clock())
     judged = _judge(app, await given.catalogue.checks(app.environment_id), read)
     for place, one in judged.items():
         if one.refuses:
             read[place] = one.error(("body", FIELD, f"[{place}]"))
     drafts = [one for one in read if isinstance(one, Draft)]
     granted = given.limits.admit(app.id, len(drafts)) if drafts else 0
-    accepted: list[Accepted] = list(await accept_all(given, app.id, drafts[:granted]))
+    published, repeats = await accept_all(given, app.id, drafts[:granted], key)
+    accepted: list[Accepted] = list(published)
     if granted < len(drafts):
         accepted += [given.limits.too_fast(app.id)] * (len(drafts) - granted)
     following = iter(accepted)
     outcomes = [next(following) if isinstance(one, Draft) else one for one in read]
     _note(given, judged, outcomes)
-    return outcomes
+    return outcomes, repeats
 
 
 def _judge(app: App, checks: Checks, read: Sequence[Draft | RequestFault]) -> dict[int, Judgement]:
@@ -98,13 +111,13 @@ def _note(given: Parts, judged: Mapping[int, Judgement], outcomes: Sequence[Acce
             given.catalogue.note(one)
 
 
-def _respond(given: Parts, app_id: str, outcomes: Sequence[Accepted]) -> Response:
+def _respond(given: Parts, app_id: str, outcomes: Sequence[Accepted], repeats: int) -> Response:
     number = sum(isinstance(outcome, Message) for outcome in outcomes)
-    given.limits.accepted(app_id, number)
+    given.limits.accepted(app_id, number - repeats)
     again = next((outcome for outcome in outcomes if isinstance(outcome, _AGAIN)), None)
     if again is not None and not number:
         raise again
-    _count(given, outcomes, number)
+    _count(given, outcomes, number, repeats)
     headers = dict(given.limits.headers(app_id))
     if again is not None:
         headers["retry-after"] = str(math.ceil(again.retry_after_s))
@@ -119,9 +132,10 @@ async def _read_body(request: Request) -> bytes:
         raise BulkTooLarge(limit) from None
 
 
-def _count(given: Parts, outcomes: Sequence[Accepted], number: int) -> None:
+def _count(given: Parts, outcomes: Sequence[Accepted], number: int, repeats: int) -> None:
     metrics = given.publisher.metrics
-    metrics.accepted.labels(BULK).inc(number)
+    metrics.accepted.labels(BULK).inc(number - repeats)
+    metrics.replayed_messages.inc(repeats)
     if number < len(outcomes):
         codes = Counter(one.code for one in outcomes if isinstance(one, HooklineError))
         for code, times in codes.items():

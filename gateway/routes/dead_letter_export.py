@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway import trail
-from gateway.answer import answer
+from gateway.answer import answer, is_json
 from gateway.auth import Access, Caller
 from gateway.letters import Gate, read_filter, resolve_scope, show
 from gateway.parts import Parts, parts
@@ -124,14 +124,6 @@ def _as_line(data: object) -> bytes:
 def _payload(payload: bytes | None) -> dict[str, object]:
     if payload is None:
         return {"payload": None}
-    if not any(mark in payload for mark in _BREAKS) and _is_json(payload):
+    if not any(mark in payload for mark in _BREAKS) and is_json(payload):
         return {"payload": orjson.Fragment(payload)}
     return {"payloadBase64": base64.b64encode(payload).decode()}
-
-
-def _is_json(payload: bytes) -> bool:
-    try:
-        orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return False
-    return True

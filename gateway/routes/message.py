@@ -14,15 +14,17 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import ring, trail
-from gateway.accept import Door, read_draft
-from gateway.answer import answer, nothing
+from gateway import trail
+from gateway.accept import Door
+from gateway.answer import answer, is_json
 from gateway.appbook import KIND as APP_KIND
 from gateway.auth import Access, Caller, resolve_app
-from gateway.body import Fields, parse, read_body
+from gateway.body import Fields, parse, read_body, read_fields
 from gateway.common import MAX_UID, read_metadata, read_rate
 from gateway.cursor import envelope
-from gateway.locate import find_message, find_stored
+from gateway.draft import read_draft
+from gateway.idempotency import read_key
+from gateway.locate import find_message
 from gateway.parts import Parts, parts
 from gateway.query import Query
 from gateway.routing import AnyOperation, Operation
@@ -32,7 +34,7 @@ from schema.app import App
 from schema.errors import Conflict, HooklineError, NotFound
 from schema.message import Message
 from schema.store import app as apps
-from schema.store import dead_letter, delivery
+from schema.store import endpoint as endpoints
 from schema.store import message as store
 
 ALL: Final = "/api/v1/app/{app_id}/msg"
@@ -46,30 +48,44 @@ _ID_STEP_US: Final = 4_000  # ids tell times that far apart
 def routes() -> list[AnyOperation]:
     """List the operations on messages."""
     return [
-        Operation(method="POST", path=ALL, access=Access.PUBLISHER, handler=_Create()),
+        Operation(
+            method="POST",
+            path=ALL,
+            access=Access.PUBLISHER,
+            handler=_Create(),
+            knows_repeats=True,
+        ),
         Operation(method="GET", path=ALL, access=Access.TENANT, handler=list_messages),
         Operation(method="GET", path=ONE, access=Access.TENANT, handler=get),
-        Operation(method="DELETE", path=f"{ONE}/content", access=Access.OPERATOR, handler=expunge),
+        Operation(
+            method="POST",
+            path=f"{ALL}/precheck/active",
+            access=Access.OPERATOR,
+            handler=precheck,
+        ),
     ]
 
 
-def show(message: Message, *, with_content: bool, at: datetime | None = None) -> dict[str, object]:
+def show(
+    message: Message, *, with_content: bool, at: datetime | None = None, raw: bool = True
+) -> dict[str, object]:
     """Give what the API shows of a message; its time is that of its id, as in the windows.
 
     Args:
         message: What is shown.
         with_content: Show the payload.
         at: The time of its id, if it is at hand.
+        raw: The payload may be no JSON; that is looked at.
     """
     return {
         "id": message.id,
         "eventId": message.event_id,
         "eventType": message.event_type,
-        "payload": show_payload(message.payload) if with_content else _HIDDEN,
+        "payload": show_payload(message.payload, raw=raw) if with_content else _HIDDEN,
         "channels": message.channels,
         "tags": message.tags,
         "timestamp": at or ids.time_of(message.id),
-        "deliverAt": None,
+        "deliverAt": message.deliver_at,
     }
 
 
@@ -78,10 +94,12 @@ def _of_id(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond - at.microsecond % _ID_STEP_US)
 
 
-def show_payload(payload: bytes | None) -> object:
-    """Give the bytes of a payload as they are, to stand in an answer."""
+def show_payload(payload: bytes | None, *, raw: bool = True) -> object:
+    """Give the bytes of a payload as they are, to stand in an answer; what is no JSON as a text."""
     if payload is None:
         return _EXPUNGED
+    if raw and not is_json(payload):
+        return {"value": payload.decode(errors="replace")}
     plain = orjson.Fragment(payload)
     return plain if payload.lstrip()[:1] == b"{" else {"value": plain}
 
@@ -110,7 +128,6 @@ class _Create:
         except HooklineError as error:
             metrics.refused.labels(error.code).inc()
             raise
-        metrics.accepted_by_http.inc()
         metrics.accept.observe(asyncio.get_running_loop().time() - started_s)
         return response
 
@@ -123,14 +140,21 @@ class _Create:
             app = await resolve_app(request, caller)
         except NotFound:
             app = await make_app(request, caller, Fields(data))
-        draft = read_draft(data, body, max_bytes=given.config.max_payload_bytes)
+        draft = read_draft(data, body, max_bytes=given.config.max_payload_bytes, now=given.clock())
         judged = await given.catalogue.judge(app.environment_id, draft)
         given.limits.admit(app.id, 1)
-        message = await self._door.accept(given, app.id, draft)
-        given.limits.accepted(app.id, 1)
-        if judged is not None:
-            given.catalogue.note(judged, message.id)
-        shown = show(message, with_content=with_content, at=_of_id(message.created_at))
+        message, repeated = await self._door.accept(given, app.id, draft, read_key(request, caller))
+        if repeated:
+            given.publisher.metrics.replayed_messages.inc()
+            shown = show(message, with_content=with_content)
+        else:
+            given.publisher.metrics.accepted_by_http.inc()
+            given.limits.accepted(app.id, 1)
+            if judged is not None:
+                given.catalogue.note(judged, message.id)
+            shown = show(
+                message, with_content=with_content, at=_of_id(message.created_at), raw=draft.is_raw
+            )
         return answer(shown, 202, given.limits.headers(app.id))
 
 
@@ -163,23 +187,18 @@ async def get(request: Request, caller: Caller) -> Response:
     return answer(show(message, with_content=with_content) | {"madeOf": made_of})
 
 
-async def expunge(request: Request, caller: Caller) -> Response:
-    """Forget a payload for good; what is still owed of the message is called off."""
-    given = parts(request)
+async def precheck(request: Request, caller: Caller) -> Response:
+    """Say whether any endpoint would get a message of an event type, with some channels."""
     app = await resolve_app(request, caller)
-    message = await find_stored(given, app.id, request.path_params["msg_id"])
-    now = given.clock()
-    async with given.transaction() as link:
-        cancelled = await delivery.cancel(link, app.id, message.id)
-        await store.expunge(link, app.id, message.id, now)
-        await dead_letter.park_cancelled(link, app.id, message.id, now)
-        await ring.note(link, given, app.id, *cancelled)
-        await trail.note(
-            link, given, caller, "message.expunge", message.id, cancelled=len(cancelled)
-        )
-    given.publisher.recent.forget(app.id, message.id)
-    await ring.ring(given, app.id)
-    return nothing()
+    fields = await read_fields(request)
+    event_type = fields.text("eventType", min_length=1, pattern=event.EVENT_TYPE_PATTERN)
+    channels = fields.optional_texts(
+        "channels", pattern=event.CHANNEL_PATTERN, max_items=event.MAX_CHANNELS
+    )
+    fields.check()
+    async with parts(request).connection() as link:
+        active = await endpoints.takes(link, app.id, event_type, channels)
+    return answer({"active": active})
 
 
 async def make_app(request: Request, caller: Caller, fields: Fields) -> App:

@@ -61,6 +61,12 @@ async def page(
     return [_noun(row) for row in rows]
 
 
+async def ids_behind(link: Link, environment_id: str, *, behind: str, most: int) -> list[str]:
+    """Give ids of an environment's apps, in order."""
+    rows = await link.fetch(_SQL["ids_behind"], environment_id, behind, most)
+    return [row["id"] for row in rows]
+
+
 async def insert(link: Link, app: App) -> None:
     """Write a new app.
 

@@ -51,6 +51,11 @@ WHERE environment_id = $1 AND id < $2 AND kind = 'tenant' AND deleted_at IS NULL
                            FROM endpoint AS e WHERE e.app_id = a.id AND e.deleted_at IS NULL), true))
 ORDER BY id DESC LIMIT $3;
 
+-- name: ids_behind :many
+-- Of environment $1, behind key $2, the next $3. Served by app_pkey.
+SELECT id FROM app WHERE environment_id = $1 AND id > $2 AND kind = 'tenant' AND deleted_at IS NULL
+ORDER BY id LIMIT $3;
+
 -- name: insert :exec
 -- Fails on app_uid_idx when the uid is taken.
 INSERT INTO app (environment_id, id, uid, name, throttle_rate, retry_policy, metadata, created_at,

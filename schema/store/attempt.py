@@ -87,6 +87,12 @@ async def of_endpoint(
     return [_noun(row) for row in rows]
 
 
+async def count(link: Link, app_id: str, endpoint_id: str, span: Span, wanted: Filter) -> int:
+    """Count attempts to an endpoint, no further than the span's limit."""
+    given = (app_id, endpoint_id, *_parameters(span, wanted), wanted.delivered)
+    return int(await link.fetchval(_SQL["count"], *given))
+
+
 async def of_message(
     link: Link, app_id: str, message_id: str, span: Span, wanted: Filter, *, with_response: bool
 ) -> list[Attempt]:

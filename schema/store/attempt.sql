@@ -43,6 +43,20 @@ WHERE a.app_id = $1 AND a.endpoint_id = $2 AND a.id > $3 AND a.id < $4
   AND (NOT $12::bool OR a.verdict = 'delivered')
 ORDER BY a.id LIMIT $5;
 
+-- name: count :one
+-- How many, counted no further than $5; $11: only those that delivered, or only the others, or null.
+-- Served by attempt_endpoint_idx.
+SELECT count(*) FROM (
+    SELECT FROM attempt AS a
+    WHERE a.app_id = $1 AND a.endpoint_id = $2 AND a.id > $3 AND a.id < $4
+      AND ($6::text[] IS NULL OR a.event_type = ANY ($6))
+      AND ($7::int IS NULL OR coalesce(a.status, 0) BETWEEN $7 AND $8)
+      AND (($9::text IS NULL AND $10::text IS NULL) OR EXISTS (
+          SELECT FROM message AS m WHERE m.app_id = a.app_id AND m.id = a.message_id
+            AND ($9 IS NULL OR $9 = ANY (m.channels)) AND ($10 IS NULL OR $10 = ANY (m.tags))))
+      AND ($11::bool IS NULL OR (a.verdict = 'delivered') = $11)
+    LIMIT $5) AS counted;
+
 -- name: failed_down :many
 -- Of app $1, the newest to endpoint $2 that did not deliver. Served by attempt_failed_idx.
 SELECT a.app_id, a.id, a.message_id, a.endpoint_id, a.event_type, a.number, a.trigger, a.verdict,

@@ -10,7 +10,8 @@ SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at
 FROM delivery AS d
 CROSS JOIN LATERAL (
     SELECT app_id, id, event_type, event_id, channels, tags,
-           CASE WHEN $9::bool THEN payload END AS payload, content_type, created_at
+           CASE WHEN $9::bool THEN payload END AS payload, content_type, created_at,
+           deliver_at
     FROM message WHERE app_id = d.app_id AND id = d.message_id LIMIT 1) AS m
 WHERE d.app_id = $1 AND d.endpoint_id = $2 AND d.message_id > $3 AND d.message_id < $4
   AND ($6::text[] IS NULL OR m.event_type = ANY ($6))
@@ -25,7 +26,8 @@ SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at
 FROM delivery AS d
 CROSS JOIN LATERAL (
     SELECT app_id, id, event_type, event_id, channels, tags,
-           CASE WHEN $9::bool THEN payload END AS payload, content_type, created_at
+           CASE WHEN $9::bool THEN payload END AS payload, content_type, created_at,
+           deliver_at
     FROM message WHERE app_id = d.app_id AND id = d.message_id LIMIT 1) AS m
 WHERE d.app_id = $1 AND d.endpoint_id = $2 AND d.message_id > $3 AND d.message_id < $4
   AND ($6::text[] IS NULL OR m.event_type = ANY ($6))
@@ -40,7 +42,8 @@ SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at
 FROM delivery AS d
 CROSS JOIN LATERAL (
     SELECT app_id, id, event_type, event_id, channels, tags,
-           CASE WHEN $9::bool THEN payload END AS payload, content_type, created_at
+           CASE WHEN $9::bool THEN payload END AS payload, content_type, created_at,
+           deliver_at
     FROM message WHERE app_id = d.app_id AND id = d.message_id LIMIT 1) AS m
 WHERE d.app_id = $1 AND d.endpoint_id = $2 AND d.message_id > $3 AND d.message_id < $4
   AND ($6::text[] IS NULL OR m.event_type = ANY ($6))
@@ -55,7 +58,8 @@ SELECT d.state, d.attempts, d.due_at, d.reason, d.last_status, d.last_attempt_at
 FROM delivery AS d
 CROSS JOIN LATERAL (
     SELECT app_id, id, event_type, event_id, channels, tags,
-           CASE WHEN $9::bool THEN payload END AS payload, content_type, created_at
+           CASE WHEN $9::bool THEN payload END AS payload, content_type, created_at,
+           deliver_at
     FROM message WHERE app_id = d.app_id AND id = d.message_id LIMIT 1) AS m
 WHERE d.app_id = $1 AND d.endpoint_id = $2 AND d.message_id > $3 AND d.message_id < $4
   AND ($6::text[] IS NULL OR m.event_type = ANY ($6))

@@ -19,12 +19,13 @@ _COUNTED = 100_000  # deliveries; past that a backlog is large, however large
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Attempts by how they ended; deliveries that are owed: untried, or failed and due again."""
+    """Attempts by how they ended; deliveries: untried, failed and due again, or called off."""
 
     delivered: int
     failed: int
     pending: int
     retrying: int
+    cancelled: int
 
 
 async def find(link: Link, app_id: str, ref: str) -> Endpoint | None:
@@ -93,6 +94,7 @@ async def count(
         failed=attempted["failed"] if attempted else 0,
         pending=owed["pending"] if owed else 0,
         retrying=owed["retrying"] if owed else 0,
+        cancelled=await link.fetchval(_SQL["cancelled"], *place, first, last, _COUNTED),
     )
 
 
@@ -100,6 +102,25 @@ async def number_of(link: Link, app_id: str, most: int) -> int:
     """Count an app's endpoints, no further than `most`."""
     number: int = await link.fetchval(_SQL["number_of"], app_id, most)
     return number
+
+
+async def takes(link: Link, app_id: str, event_type: str, channels: Sequence[str] | None) -> bool:
+    """Tell whether any endpoint of an app takes such a message."""
+    given = None if channels is None else list(channels)
+    return bool(await link.fetchval(_SQL["takes"], app_id, event_type, given))
+
+
+async def overdue_since(
+    link: Link, endpoint: Endpoint, *, shard: int, before: datetime
+) -> datetime | None:
+    """Say since when the first delivery has been due that waits since `before`.
+
+    None if nothing waits, or if the endpoint fails.
+    """
+    found: datetime | None = await link.fetchval(
+        _SQL["overdue_since"], shard, endpoint.app_id, endpoint.id, before
+    )
+    return found
 
 
 def _stored(endpoint: Endpoint) -> tuple[object, ...]:

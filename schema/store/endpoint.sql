@@ -65,6 +65,40 @@ FROM rollup_minute
 WHERE app_id = $1 AND endpoint_id = $2 AND bucket >= date_trunc('minute', $3::timestamptz)
   AND bucket < $4;
 
+-- name: takes :one
+-- Whether an endpoint of app $1 takes messages of event type $2 with channels $3 (null is none).
+-- Served by endpoint_pkey.
+SELECT EXISTS (
+    SELECT FROM endpoint
+    WHERE app_id = $1 AND deleted_at IS NULL AND state <> 'disabled'
+      AND (event_types IS NULL OR $2::text = ANY (event_types))
+      AND (channels IS NULL OR channels && $3::text[]));
+
+-- name: overdue_since :one
+-- Since when the first delivery has been due that endpoint ($2, $3) of shard $1 is owed since before
+-- $4; null if there is none, or if the endpoint fails. Served by delivery_owed_idx,
+-- delivery_place_idx and endpoint_health_pkey.
+SELECT min(due_at) FROM (
+    (SELECT due_at FROM delivery
+     WHERE shard = $1 AND app_id = $2 AND endpoint_id = $3 AND due_at < $4
+       AND state IN ('pending', 'retrying') AND place IS NULL
+     ORDER BY due_at LIMIT 1)
+    UNION ALL
+    (SELECT due_at FROM delivery
+     WHERE shard = $1 AND app_id = $2 AND endpoint_id = $3 AND due_at < $4
+       AND state IN ('pending', 'retrying') AND place IS NOT NULL
+     ORDER BY place LIMIT 1)) AS first
+WHERE NOT EXISTS (SELECT FROM endpoint_health
+                  WHERE app_id = $2 AND endpoint_id = $3 AND state = 'failing');
+
+-- name: cancelled :one
+-- Deliveries to endpoint ($1, $2) that were called off, of messages from id $3 until before id $4,
+-- counted no further than $5. Served by delivery_cancelled_idx.
+SELECT count(*) FROM (
+    SELECT FROM delivery
+    WHERE app_id = $1 AND endpoint_id = $2 AND message_id >= $3 AND message_id < $4
+      AND state = 'cancelled' LIMIT $5) AS counted;
+
 -- name: owed :one
 -- Deliveries owed to endpoint ($2, $3) in shard $1 of messages from id $4 until before id $5,
 -- counted no further than $6. Served by delivery_owed_idx and delivery_place_idx.

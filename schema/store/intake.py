@@ -59,6 +59,10 @@ class Taking:
         self._payloads: list[bytes] = []
         self._deliveries: list[tuple[Any, ...]] = []
         self._places: list[int | None] = []
+        self._due: list[datetime | None] = []
+        self._keyed: list[bool] = []
+        self._deliver_at: list[datetime | None] = []
+        self._payload_until: list[datetime | None] = []
         self._rejected: list[tuple[object, ...]] = []
         self._origins: list[tuple[str, str, str | None, str | None]] = []
 
@@ -83,6 +87,9 @@ class Taking:
             )
         )
         self._payloads.append(draft.body)
+        self._keyed.append(draft.keyed)
+        self._deliver_at.append(draft.deliver_at)
+        self._payload_until.append(draft.payload_until)
         if draft.endpoint_id or draft.letter_id:
             origin = (app_id, draft.message_id, draft.endpoint_id, draft.letter_id)
             self._origins.append(origin)
@@ -98,6 +105,7 @@ class Taking:
         _, app_id, message_id, *_, at = self._events[number - 1]
         self._deliveries.append((app_id, message_id, endpoint_id, shard, foreign, at))
         self._places.append(place)
+        self._due.append(self._deliver_at[number - 1])
 
     def reject(self, source: int, event: RejectedEvent) -> None:
         """Add an event that cannot become a message."""
@@ -114,6 +122,16 @@ class Taking:
     def places(self) -> str:
         """Give the places of the deliveries, for the statement's last parameter."""
         return columns.numbers(self._places)
+
+    def seldom(self) -> list[str | None]:
+        """Give the columns that few messages say something in, None for those where none does."""
+        return [
+            columns.numbers(self._keyed) if any(self._keyed) else None,
+            *(
+                columns.times(column) if any(column) else None
+                for column in (self._deliver_at, self._payload_until, self._due)
+            ),
+        ]
 
     def columns(self) -> list[object]:
         """Give what the statement takes after its four fixed parameters."""
@@ -166,6 +184,7 @@ async def take(link: Link, owner: str, positions: Mapping[int, Position], taking
         *taking.days(),
         [place.events for place in places],
         *taking.origins(),
+        *taking.seldom(),
     )
     stored = map(Stored, row["moved_positions"] or (), row["moved_streams"] or ())
     return Answer(

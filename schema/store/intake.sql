@@ -9,11 +9,14 @@
 -- $5-$13 events: source shard, app, message id, type, event id, channels and tags (comma
 -- separated), content type, time; $14 all payloads in a row, $15 where each begins, $16 its size.
 -- $17-$22 deliveries: app, message id, endpoint, shard, whether another process must be woken,
--- time; $35 their places, null where the endpoint is not ordered. All are array literals but the
--- payloads. $23-$33 rejected events. $38, $39 the first message ids of the batch's days, and the
--- days: what was fanned out is counted apart from the deliveries, by app and day. $41-$44 messages
--- for one endpoint, or made of dead letters: app, message, endpoint, letter.
--- `repeated`: numbers of the events that were not stored, as their event id or id is known.
+-- time; $35 their places, null where the endpoint is not ordered; $48 when they are due, null is at
+-- once. $23-$33 rejected events. $38, $39 the first message ids of the batch's days, and the days:
+-- what was fanned out is counted apart from the deliveries, by app and day. $41-$44 messages for one
+-- endpoint, or made of dead letters: app, message, endpoint, letter. Of the events, $45 whether the
+-- end of the id is an idempotency key, $46 when they are to be delivered, $47 until when the payload
+-- is kept. All columns of events and deliveries are array literals but the payloads; $45-$48 are
+-- null if they say nothing of any.
+-- `repeated`: numbers of the events that were not stored, as their event id, key or id is known.
 -- The batch is never joined to itself: the planner takes it for a handful of rows and would compare
 -- each with each. `IN (...) IS TRUE` is looked up in a hash table.
 WITH held AS MATERIALIZED (
@@ -41,35 +44,49 @@ event AS MATERIALIZED (
     SELECT * FROM unnest($5::text::int[], $6::text::text[], $7::text::text[], $8::text::text[],
                          $9::text::text[], $10::text::text[], $11::text::text[],
                          $12::text::text[], $13::text::timestamptz[], $15::text::int[],
-                         $16::text::int[])
+                         $16::text::int[], $45::text::bool[], $46::text::timestamptz[],
+                         $47::text::timestamptz[])
         WITH ORDINALITY AS e(source, app_id, id, event_type, event_id, channels, tags,
-                             content_type, created_at, payload_at, payload_bytes, number)
+                             content_type, created_at, payload_at, payload_bytes, keyed,
+                             deliver_at, payload_until, number)
     WHERE source = ANY (ARRAY(SELECT id FROM fence))),
+keys AS (
+    INSERT INTO message_key (app_id, key, message_id)
+    SELECT app_id, right(id, 17), id FROM event WHERE keyed
+    ORDER BY app_id, right(id, 17), number  -- as the event ids below
+    ON CONFLICT DO NOTHING
+    RETURNING app_id, message_id),
 ledger AS (
     INSERT INTO message_event_id (app_id, event_id, message_id, created_at)
-    SELECT app_id, event_id, id, created_at FROM event WHERE event_id IS NOT NULL
+    SELECT app_id, event_id, id, created_at FROM event
+    WHERE event_id IS NOT NULL
+      AND (keyed IS NOT TRUE OR (app_id, id) IN (SELECT app_id, message_id FROM keys))
     ORDER BY app_id, event_id, number  -- locks in one order, and of the same the first
     ON CONFLICT DO NOTHING
     RETURNING app_id, message_id),
 stored AS (
     INSERT INTO message (app_id, id, event_type, event_id, channels, tags, payload, content_type,
-                         created_at)
+                         created_at, deliver_at, payload_until)
     SELECT app_id, id, event_type, event_id, string_to_array(channels, ','),
            string_to_array(tags, ','),
-           substring($14::bytea FROM payload_at FOR payload_bytes), content_type, created_at
+           substring($14::bytea FROM payload_at FOR payload_bytes), content_type, created_at,
+           deliver_at, payload_until
     FROM event AS e
-    WHERE event_id IS NULL OR (app_id, id) IN (SELECT app_id, message_id FROM ledger)
+    WHERE CASE WHEN event_id IS NOT NULL
+               THEN (app_id, id) IN (SELECT app_id, message_id FROM ledger)
+               ELSE keyed IS NOT TRUE OR (app_id, id) IN (SELECT app_id, message_id FROM keys) END
     ON CONFLICT DO NOTHING
     RETURNING app_id, id),
 owed AS MATERIALIZED (
     SELECT * FROM unnest($17::text::text[], $18::text::text[], $19::text::text[],
                          $20::text::int[], $21::text::bool[], $22::text::timestamptz[],
-                         $35::text::bigint[])
-        AS d(app_id, message_id, endpoint_id, shard, foreign_shard, created_at, place)
+                         $35::text::bigint[], $48::text::timestamptz[])
+        AS d(app_id, message_id, endpoint_id, shard, foreign_shard, created_at, place, due_at)
     WHERE ((app_id, message_id) IN (SELECT app_id, id FROM stored)) IS TRUE),
 fanned_out AS (
     INSERT INTO delivery (app_id, message_id, endpoint_id, shard, due_at, created_at, place)
-    SELECT app_id, message_id, endpoint_id, shard, created_at, created_at, place FROM owed
+    SELECT app_id, message_id, endpoint_id, shard, coalesce(due_at, created_at), created_at, place
+    FROM owed
     ON CONFLICT DO NOTHING),
 counted AS (
     INSERT INTO fanned_out (app_ids, days, numbers)

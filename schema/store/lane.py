@@ -112,10 +112,10 @@ async def messages(
     ]
 
 
-async def drain_wake(link: Link, shards: Collection[int]) -> list[tuple[int, str, str]]:
-    """Take the work (shard, app, endpoint) that others made for these shards."""
+async def drain_wake(link: Link, shards: Collection[int]) -> list[tuple[int, str, str, bool]]:
+    """Take the work (shard, app, endpoint) that others made; True if some was called off, too."""
     rows = await link.fetch(_SQL["drain_wake"], list(shards))
-    return [(row["shard"], row["app_id"], row["endpoint_id"]) for row in rows]
+    return [(row["shard"], row["app_id"], row["endpoint_id"], row["recall"]) for row in rows]
 
 
 def _due_row(row: "asyncpg.Record") -> DueRow:

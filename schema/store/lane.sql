@@ -108,4 +108,4 @@ ORDER BY number;
 
 -- name: drain_wake :many
 -- Take the work that others made for the shards $1. Served by wake_pkey.
-DELETE FROM wake WHERE shard = ANY ($1::int[]) RETURNING shard, app_id, endpoint_id;
+DELETE FROM wake WHERE shard = ANY ($1::int[]) RETURNING shard, app_id, endpoint_id, recall;

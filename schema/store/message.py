@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -35,10 +36,34 @@ async def by_event_id(link: Link, app_id: str, event_id: str) -> Message | None:
     return None if row is None else noun(row)
 
 
-async def known_event_ids(link: Link, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Say which of some event ids (app, event id) are taken."""
-    rows = await link.fetch(_SQL["known_event_ids"], [w[0] for w in wanted], [w[1] for w in wanted])
-    return {wanted[row["number"] - 1] for row in rows}
+class Wanted(NamedTuple):
+    """What may belong to a message of an app already: an event id, and the end of an id."""
+
+    app_id: str
+    event_id: str | None
+    key: str | None
+
+
+class Known(NamedTuple):
+    """To which messages they belong, if so."""
+
+    by_event_id: str | None = None
+    by_key: str | None = None
+
+
+async def known(link: Link, wanted: Sequence[Wanted], *, since: str) -> list[Known]:
+    """Say which messages some event ids and keys belong to; keys count from id `since` on."""
+    columns = [list(column) for column in zip(*wanted, strict=True)]
+    found = [NOTHING_KNOWN] * len(wanted)
+    for row in await link.fetch(_SQL["known"], *columns, since):
+        found[row["number"] - 1] = Known(row["by_event_id"], row["by_key"])
+    return found
+
+
+async def by_key(link: Link, app_id: str, key: str) -> Message | None:
+    """Give the message whose id ends so, if that is an idempotency key."""
+    row = await link.fetchrow(_SQL["by_key"], app_id, key)
+    return None if row is None else noun(row)
 
 
 async def page(
@@ -107,7 +132,11 @@ def noun(row: "asyncpg.Record") -> Message:
         payload=row["payload"],
         content_type=row["content_type"],
         created_at=row["created_at"],
+        deliver_at=row["deliver_at"],
     )
+
+
+NOTHING_KNOWN: Final = Known()
 
 
 def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:

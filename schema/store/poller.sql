@@ -59,5 +59,6 @@ FROM message WHERE app_id = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4;
 
 -- name: read :many
 -- The messages $2 of app $1; $3 and $4 are the smallest and largest of them. Served by message_pkey.
-SELECT app_id, id, event_type, event_id, channels, tags, payload, content_type, created_at
+SELECT app_id, id, event_type, event_id, channels, tags, payload, content_type, created_at,
+       deliver_at
 FROM message WHERE app_id = $1 AND id = ANY ($2::text[]) AND id BETWEEN $3 AND $4;

@@ -79,12 +79,14 @@ SELECT array_agg(number) AS moved FROM moved;
 INSERT INTO dead_letter AS l (
     environment_id, app_id, id, message_id, endpoint_id, reason, event_type, event_id, channels,
     payload, content_type, headers, url, status, fault, detail, response, fingerprint, attempts,
-    message_at, first_attempt_at, last_attempt_at, last_attempt_id, parked_at, updated_at)
+    message_at, first_attempt_at, last_attempt_at, last_attempt_id, parked_at, updated_at,
+    payload_until)
 SELECT a.environment_id, p.app_id, p.id, p.message_id, p.endpoint_id, p.reason,
        coalesce(m.event_type, ''), m.event_id, m.channels, m.payload, coalesce(m.content_type, ''),
        e.headers, coalesce(last.url, e.url, ''), last.status, last.fault,
        coalesce(last.detail, ''), last.response, p.fingerprint, coalesce(last.number, 0),
-       coalesce(m.created_at, $6), first.started_at, last.started_at, last.id, $6, $6
+       coalesce(m.created_at, $6), first.started_at, last.started_at, last.id, $6, $6,
+       m.payload_until
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[])
     AS p(app_id, message_id, endpoint_id, reason, id, fingerprint)
 LEFT JOIN app AS a ON a.id = p.app_id AND a.kind = 'tenant'
@@ -103,6 +105,7 @@ ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
     status = excluded.status, fault = excluded.fault, detail = excluded.detail,
     response = excluded.response,
     payload = coalesce(excluded.payload, l.payload),
+    payload_until = coalesce(excluded.payload_until, l.payload_until),
     fingerprint = excluded.fingerprint, attempts = excluded.attempts,
     last_attempt_at = excluded.last_attempt_at, last_attempt_id = excluded.last_attempt_id,
     parked_at = excluded.parked_at, updated_at = excluded.updated_at;

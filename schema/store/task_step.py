@@ -254,6 +254,11 @@ async def add_items(
     )
 
 
+async def count_done(link: Link, task_id: str, number: int, *, at: datetime) -> None:
+    """Count what was done that is no item of its own."""
+    await link.execute(_SQL["count_items"], task_id, number, at, 0, 0, number)
+
+
 async def watch(
     link: Link, task: Task, state: ItemState, *, behind: int, most: int, at: datetime
 ) -> tuple[list[Result], int | None]:

@@ -127,9 +127,10 @@ FROM unnest($1::text[], $2::text[]) AS w(app_id, id) WHERE l.app_id = w.app_id A
 -- name: restore :exec
 -- Bring the messages of the letters ($1 app, $2 id) back where retention took them away.
 -- Served by dead_letter_pkey and message_pkey.
-INSERT INTO message (app_id, id, event_type, event_id, channels, payload, content_type, created_at)
+INSERT INTO message (app_id, id, event_type, event_id, channels, payload, content_type, created_at,
+                     payload_until)
 SELECT l.app_id, l.message_id, l.event_type, l.event_id, l.channels, l.payload, l.content_type,
-       l.message_at
+       l.message_at, l.payload_until
 FROM unnest($1::text[], $2::text[]) AS w(app_id, id)
 JOIN dead_letter AS l ON l.app_id = w.app_id AND l.id = w.id
 WHERE l.payload IS NOT NULL

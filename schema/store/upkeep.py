@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from schema import ids
 from schema.store import statements
 from schema.store.link import Link
 
@@ -46,3 +47,19 @@ async def prune_groups(link: Link, before: datetime) -> None:
 async def prune_origins(link: Link, before: datetime) -> None:
     """Forget what events said of messages that were taken in before."""
     await link.execute(_SQL["prune_origins"], before)
+
+
+async def prune_repeats(link: Link, before: datetime) -> None:
+    """Drop idempotency keys, and the answers to them, of before."""
+    await link.execute(_SQL["prune_message_keys"], ids.first_id(ids.MESSAGE, before))
+    await link.execute(_SQL["prune_answers"], before)
+
+
+async def expire_payloads(link: Link, now: datetime, most: int) -> int:
+    """Forget payloads whose time is over, up to `most` of messages and of letters; give how many.
+
+    The larger number: as many as `most` means that there may be more.
+    """
+    messages = await link.fetch(_SQL["expire_messages"], now, most)
+    letters = await link.fetch(_SQL["expire_letters"], now, most)
+    return max(len(messages), len(letters))

@@ -56,3 +56,30 @@ DELETE FROM endpoint_secret WHERE expires_at < $1;
 -- name: prune_origins :exec
 -- Served by message_origin_created_idx.
 DELETE FROM message_origin WHERE created_at < $1;
+
+-- name: prune_message_keys :exec
+-- Idempotency keys of messages before id $1. Served by message_key_age_idx.
+DELETE FROM message_key WHERE message_id < $1;
+
+-- name: prune_answers :exec
+-- Served by kept_answer_age_idx.
+DELETE FROM kept_answer WHERE begun_at < $1;
+
+-- name: expire_messages :many
+-- Forget up to $2 payloads that were to be kept until $1 or before.
+-- Served by message_payload_until_idx and message_pkey.
+WITH due AS MATERIALIZED (
+    SELECT app_id, id FROM message WHERE payload_until <= $1
+    ORDER BY payload_until LIMIT $2 FOR UPDATE SKIP LOCKED)
+UPDATE message AS m SET payload = NULL, payload_until = NULL
+FROM due AS d WHERE m.app_id = d.app_id AND m.id = d.id
+RETURNING m.id;
+
+-- name: expire_letters :many
+-- The same of dead letters. Served by dead_letter_payload_until_idx and dead_letter_pkey.
+WITH due AS MATERIALIZED (
+    SELECT app_id, id FROM dead_letter WHERE payload_until <= $1
+    ORDER BY payload_until LIMIT $2 FOR UPDATE SKIP LOCKED)
+UPDATE dead_letter AS l SET payload = NULL, payload_until = NULL, updated_at = $1
+FROM due AS d WHERE l.app_id = d.app_id AND l.id = d.id
+RETURNING l.id;

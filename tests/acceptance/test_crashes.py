@@ -82,6 +82,41 @@ async def test_a_gateway_killed_after_its_202_lost_nothing(breakable_world: Worl
         await world.stands(app, message_id, {endpoint.id: MessageStatus.SUCCESS})
 
 
+async def test_what_a_killed_gateway_did_not_answer_is_sent_again_and_published_once(
+    breakable_world: World,
+) -> None:
+    world = breakable_world
+    app = await world.app()
+    await world.endpoint(app, "/")
+    path, unanswered, begun = f"/api/v1/app/{app.id}/msg", list[str](), asyncio.Event()
+
+    async def publish(number: int) -> list[str]:
+        made = []
+        for n in range(20):
+            headers = {"idempotency-key": f"auto_{number}-{n}"}
+            try:
+                said = await world.gates[0].http.post(path, json=EVENT, headers=headers)
+            except httpx.TransportError:
+                unanswered.append(headers["idempotency-key"])
+                said = await world.gates[1].http.post(path, json=EVENT, headers=headers)
+            assert said.status_code == 202
+            made.append(str(said.json()["id"]))
+            if n == 5:
+                begun.set()
+        return made
+
+    async with asyncio.TaskGroup() as group:
+        publishing = [group.create_task(publish(number)) for number in range(8)]
+        await begun.wait()
+        await world.here.kill("gateway-1")
+    await world.here.start("gateway-1")
+
+    made = [ident for task in publishing for ident in task.result()]
+    assert unanswered
+    assert len(set(made)) == len(made) == 160
+    assert {message.id for message in await world.messages(app, n=160)} == set(made)
+
+
 async def test_when_one_dispatcher_is_killed_the_other_takes_over_within_the_limits(
     breakable_world: World,
 ) -> None:

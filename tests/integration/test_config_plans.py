@@ -60,6 +60,8 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("endpoint", "by_uid", [APP, ENDPOINT_UID], {"endpoint_uid_idx"}),
     ("endpoint", "page_up", [APP, "", 51], {"endpoint_pkey"}),
     ("endpoint", "page_down", [APP, "~", 51], {"endpoint_pkey"}),
+    ("endpoint", "takes", [APP, "type.1", None], {"endpoint_pkey"}),
+    ("app", "ids_behind", [ENVIRONMENT, "", 100], {"app_pkey"}),
     ("endpoint", "delete_all", [APP, NOW], {"endpoint_pkey"}),
     ("endpoint", "attempted", [APP, ENDPOINT, NOW, NOW], {"rollup_minute_pkey"}),
     ("endpoint_secret", "live", [APP, ENDPOINT, NOW], {"endpoint_secret_pkey"}),

@@ -156,8 +156,12 @@ async def test_any_event_type_arrives_as_it_was_named(
         ({"eventType": "a", "payload": {}, "eventId": "msg_1"}, ["body", "eventId"]),
         ({"eventType": "a", "payload": {}, "deliverAt": "2030-01-01T00:00:00Z"},
          ["body", "deliverAt"]),
-        ({"eventType": "a", "payload": {}, "transformationsParams": {"rawPayload": "x"}},
+        ({"eventType": "a", "payload": {}, "transformationsParams": {"rawPayload": 1}},
          ["body", "transformationsParams"]),
+        ({"eventType": "a", "payload": {}, "payloadRetentionPeriod": 91},
+         ["body", "payloadRetentionPeriod"]),
+        ({"eventType": "a", "payload": {}, "payloadRetentionHours": 0},
+         ["body", "payloadRetentionHours"]),
         ([], ["body"]),
     ],
 )  # fmt: skip

@@ -321,7 +321,7 @@ async def test_our_hash_is_the_one_that_the_server_s_partition_uses(bus: Client)
 # The statement itself.
 
 
-def draft(message_id: str, *, app: str, event_id: str | None = None) -> Draft:
+def draft(message_id: str, *, app: str, event_id: str | None = None, keyed: bool = False) -> Draft:
     return Draft(
         message_id=message_id,
         app=app,
@@ -334,6 +334,7 @@ def draft(message_id: str, *, app: str, event_id: str | None = None) -> Draft:
         content_type="application/json",
         at=now(),
         by_gateway=False,
+        keyed=keyed,
     )
 
 
@@ -405,6 +406,41 @@ async def test_a_batch_behind_one_that_postgres_has_forgotten_is_refused_whole(p
     assert forgotten == (set(), set(), {claim.shard: here})
     assert followed == ({claim.shard}, set(), {})
     assert await pool.fetchval("SELECT count(*) FROM delivery") == 2
+
+
+async def test_of_messages_with_one_idempotency_key_the_first_is_stored(pool: Pool) -> None:
+    app_id, claim = ids.new_id(ids.APP, now()), await claimed(pool, "d1")
+    first, again, late = (
+        ids.new_id(ids.MESSAGE, now() + timedelta(seconds=s), b"k" * 17) for s in range(3)
+    )
+    other = ids.new_id(ids.MESSAGE, now(), b"l" * 17)
+    drafts = [draft(ident, app=app_id, keyed=True) for ident in (first, again, other)]
+
+    together = await take(pool, claim, "d1", 3, *drafts)
+    afterwards = await take(
+        pool,
+        claim,
+        "d1",
+        4,
+        draft(late, app=app_id, keyed=True, event_id="e1"),
+        known=store.Stored(3, STREAM_AT),
+    )
+
+    assert (together.repeated, afterwards.repeated) == ({2}, {1})
+    stored = await pool.fetch("SELECT id FROM message")
+    assert {row["id"] for row in stored} == {first, other}
+    assert await pool.fetchval("SELECT count(*) FROM delivery") == 2
+    assert await pool.fetchval("SELECT count(*) FROM message_event_id") == 0
+
+
+async def test_another_app_may_have_the_same_key(pool: Pool) -> None:
+    claim = await claimed(pool, "d1")
+    idents = [ids.new_id(ids.MESSAGE, now(), b"k" * 17) for _ in range(2)]
+    drafts = [draft(ident, app=ids.new_id(ids.APP, now()), keyed=True) for ident in idents]
+
+    answer = await take(pool, claim, "d1", 2, *drafts)
+
+    assert answer.repeated == set()
 
 
 @pytest.mark.usefixtures("stream")

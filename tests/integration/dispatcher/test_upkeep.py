@@ -9,6 +9,7 @@ from dispatcher.upkeep import Upkeep
 from schema import ids
 from schema.store import partition
 from schema.store.link import Pool
+from tests import rows
 
 DAYS = 10
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -21,11 +22,11 @@ def upkeep(pool: Pool, at: datetime = TODAY) -> Upkeep:
 
 
 async def partitions(pool: Pool, table: str) -> set[str]:
-    rows = await pool.fetch(
+    found = await pool.fetch(
         "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass",
         table,
     )
-    return {row["name"].removeprefix(f"{table}_") for row in rows}
+    return {row["name"].removeprefix(f"{table}_") for row in found}
 
 
 async def message_of(pool: Pool, day: datetime, state: str | None) -> str:
@@ -212,3 +213,40 @@ async def test_what_a_message_was_made_of_is_known_for_as_long_as_letters_are(po
     await upkeep(pool).once()
 
     assert await pool.fetchval("SELECT array_agg(message_id) FROM message_origin") == ["89"]
+
+
+async def test_a_payload_is_forgotten_when_its_time_is_over_in_its_dead_letter_too(
+    pool: Pool,
+) -> None:
+    over, kept = [await message_of(pool, TODAY, "dead") for _ in range(2)]
+    now = datetime.now(UTC)
+    async with pool.acquire() as link:
+        for ident, until in ((over, now), (kept, now + timedelta(seconds=1))):
+            await rows.letter(
+                link, "app_1", ident, "ep_1", environment_id="org_1", payload_until=until
+            )
+            await link.execute("UPDATE message SET payload_until = $2 WHERE id = $1", ident, until)
+
+    await upkeep(pool, now).expire()
+
+    left = "SELECT array_agg({}) FROM {} WHERE payload IS NOT NULL"
+    assert await pool.fetchval(left.format("id", "message")) == [kept]
+    assert await pool.fetchval(left.format("message_id", "dead_letter")) == [kept]
+
+
+async def test_idempotency_keys_and_answers_are_dropped_after_half_a_day(pool: Pool) -> None:
+    now = datetime.now(UTC)
+    times = [now - timedelta(hours=12, seconds=s) for s in (-1, 1)]
+    for n, at in enumerate(times):
+        ident = ids.new_id(ids.MESSAGE, at)
+        await pool.execute("INSERT INTO message_key VALUES ('app_1', $1, $2)", str(n), ident)
+        await pool.execute(
+            "INSERT INTO kept_answer (key, holder, begun_at, held_until) VALUES ($1, '', $2, $2)",
+            str(n).encode(),
+            at,
+        )
+
+    await upkeep(pool, now).once()
+
+    assert await pool.fetchval("SELECT array_agg(key) FROM message_key") == ["0"]
+    assert await pool.fetchval("SELECT array_agg(key) FROM kept_answer") == [b"0"]

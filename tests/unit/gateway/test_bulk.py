@@ -1,21 +1,23 @@
 """Bodies of bulk requests, read message by message."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.accept import Draft, draft_of, is_plain, plain_draft
 from gateway.body import Fields
 from gateway.bulk import read_bulk
+from gateway.draft import Draft, draft_of, is_plain, plain_draft
 from schema.errors import Invalid, RequestFault, TooLarge
 
 MOST = 1_000
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 def read(messages: object, *, max_bytes: int = MOST) -> list[Draft | RequestFault]:
-    return read_bulk(json.dumps({"messages": messages}).encode(), max_bytes=max_bytes)
+    return read_bulk(json.dumps({"messages": messages}).encode(), max_bytes=max_bytes, now=NOW)
 
 
 def plain(**other: object) -> dict[str, object]:
@@ -65,7 +67,7 @@ def test_a_bad_message_is_named_by_its_place_and_the_others_are_read() -> None:
 )  # fmt: skip
 def test_a_body_without_a_list_of_one_to_a_thousand_is_refused(body: bytes, msg: str) -> None:
     with pytest.raises(Invalid) as raised:
-        read_bulk(body, max_bytes=MOST)
+        read_bulk(body, max_bytes=MOST, now=NOW)
 
     assert msg in raised.value.faults[0].msg
 
@@ -80,7 +82,7 @@ def test_a_payload_is_cut_out_however_deep_it_nests(depth: int) -> None:
     item = b'{"other":["}"],"payload": %b ,"eventType":"a"}' % payload
     body = b'{"messages":[%b,%b]}' % (item, item)
 
-    drafts = read_bulk(body, max_bytes=len(payload))
+    drafts = read_bulk(body, max_bytes=len(payload), now=NOW)
 
     assert [draft.payload for draft in drafts if isinstance(draft, Draft)] == [payload, payload]
 
@@ -102,7 +104,7 @@ def test_what_is_taken_as_plain_is_read_as_the_full_reading_has_it(data: dict[st
 
     quick = plain_draft(data, body, max_bytes=MOST)
 
-    assert quick == draft_of(Fields(data), 0, len(body), body, max_bytes=MOST)
+    assert quick == draft_of(Fields(data), body, max_bytes=MOST, now=NOW)
 
 
 def test_the_usual_message_is_plain() -> None:

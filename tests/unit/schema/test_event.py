@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from schema import ids
 from schema.event import (
+    DELIVER_AT,
     EVENT_TYPE_PATTERN,
+    KEYED,
+    MESSAGE_ID,
+    PAYLOAD_HOURS,
+    RAW,
     Draft,
     Event,
     Rejection,
@@ -243,3 +248,56 @@ def test_a_stray_that_was_never_sharded_is_read_from_where_it_was_published() ->
     draft = accepted("events.acme.invoice.paid")
 
     assert (draft.app, draft.event_type) == ("acme", "invoice.paid")
+
+
+@pytest.mark.parametrize(
+    ("text", "due_at"),
+    [
+        ("2026-05-06T07:08:10Z", AT + timedelta(seconds=1)),
+        ("2026-05-06T09:08:10+02:00", AT + timedelta(seconds=1)),
+        ("2026-05-06T07:08:10", AT + timedelta(seconds=1)),
+        ("2026-05-07T07:08:39Z", AT + timedelta(days=1, seconds=30)),
+        ("2026-05-06T07:08:09Z", None),
+        ("2020-01-01T00:00:00Z", None),
+    ],
+)
+def test_an_event_may_be_for_later_and_what_is_over_is_now(
+    text: str, due_at: datetime | None
+) -> None:
+    assert accepted(headers={DELIVER_AT: text}).deliver_at == due_at
+
+
+@pytest.mark.parametrize(
+    ("header", "text", "reason"),
+    [
+        (DELIVER_AT, "tomorrow", "bad_deliver_at"),
+        (DELIVER_AT, "", "bad_deliver_at"),
+        (DELIVER_AT, "2026-05-07T07:10:00Z", "bad_deliver_at"),
+        (PAYLOAD_HOURS, "", "bad_payload_hours"),
+        (PAYLOAD_HOURS, "0", "bad_payload_hours"),
+        (PAYLOAD_HOURS, "2161", "bad_payload_hours"),
+        (PAYLOAD_HOURS, "1.5", "bad_payload_hours"),
+    ],
+)
+def test_what_cannot_be_read_of_times_is_rejected(header: str, text: str, reason: str) -> None:
+    found = read(headers={header: text})
+
+    assert isinstance(found, Rejection)
+    assert found.reason == reason
+
+
+def test_a_payload_may_be_kept_for_some_hours() -> None:
+    assert accepted(headers={PAYLOAD_HOURS: "24"}).payload_until == AT + timedelta(days=1)
+
+
+def test_a_raw_body_need_not_be_json_but_may_not_be_too_large() -> None:
+    assert accepted(headers={RAW: "1"}, body=b"\xff{").body == b"\xff{"
+    assert isinstance(read(headers={RAW: "1"}, body=b"x" * (MAX_BYTES + 1)), Rejection)
+
+
+def test_only_an_id_of_the_gateways_can_end_in_a_key() -> None:
+    ident = ids.derived_id(ids.MESSAGE, AT, b"key")
+
+    assert accepted(headers={KEYED: "1", MESSAGE_ID: ident}).keyed
+    assert not accepted(headers={KEYED: "1"}).keyed
+    assert not accepted(headers={MESSAGE_ID: ident}).keyed

@@ -41,6 +41,15 @@ def test_a_fault_of_the_whole_payload_has_an_empty_pointer() -> None:
     assert "id" in str(found)
 
 
+def test_a_raw_payload_that_is_no_json_is_a_fault_and_no_error() -> None:
+    check = Check(mode=SchemaMode.REJECT, version="1", schema='{"type": "object"}')
+
+    fault = check.fault(b"<a/>")
+
+    assert fault is not None
+    assert (fault.path, fault.detail) == ((), "is no JSON")
+
+
 def test_what_is_right_has_no_fault() -> None:
     schema = {"$ref": "#/definitions/order", "definitions": {"order": {"required": ["id"]}}}
 
