@@ -108,17 +108,35 @@ async def client_pipelined(*, nats_url: str, subject: str, number: int) -> Told:
         return {"per_s": number / (time.perf_counter() - started_s)}
 
 
+def _new_key() -> str:
+    """Begin keys that nobody had before, in the form that Svix's clients give them."""
+    return f"auto_{secrets.token_hex(8)}-"
+
+
 async def http_publish(
-    *, url: str, key: str, app_id: str, number: int, connections: int, each: int = 1
+    *,
+    url: str,
+    key: str,
+    app_id: str,
+    number: int,
+    connections: int,
+    each: int = 1,
+    keyed: bool = False,
 ) -> Told:
-    """Publish by HTTP on kept connections, `each` in a request: one message, or that many."""
+    """Publish by HTTP on kept connections, `each` in a request: one message, or that many.
+
+    `keyed`: each request has an idempotency key of its own, as Svix's clients send them.
+    """
     path = f"/api/v1/app/{app_id}/msg" + ("/bulk" if each > 1 else "")
     left = iter(range(0, number, each))
+    name = _new_key()
 
     async def worker(line: Line) -> None:
         for begin in left:
             content = _http_body(begin, min(begin + each, number), bulk=each > 1)
-            answer = await line.exchange(write_request(url, key, "POST", path, content))
+            own = f"{name}{begin}" if keyed else ""
+            request = write_request(url, key, "POST", path, content, idempotency_key=own)
+            answer = await line.exchange(request)
             if answer.status != 202:
                 raise LoadFault(f"POST {path}: {answer.status} {answer.body[:200]!r}")
 
@@ -133,8 +151,9 @@ async def http_publish(
 async def http_posted(
     *, url: str, key: str, app_id: str, rate: float, number: int, connections: int
 ) -> Told:
-    """Publish by HTTP at a constant rate, one message a request."""
+    """Publish by HTTP at a constant rate, one message a request, each with an idempotency key."""
     path = f"/api/v1/app/{app_id}/msg"
+    name = _new_key()
     queue = asyncio.Queue[tuple[int, int]]()
     late_ms = []
 
@@ -142,7 +161,9 @@ async def http_posted(
         while (order := await queue.get())[0] >= 0:
             number, due_ns = order
             content = _http_message(due_ns, number)
-            answer = await line.exchange(write_request(url, key, "POST", path, content))
+            own = f"{name}{number}"
+            request = write_request(url, key, "POST", path, content, idempotency_key=own)
+            answer = await line.exchange(request)
             if answer.status != 202:
                 raise LoadFault(f"POST {path}: {answer.status} {answer.body[:200]!r}")
 

@@ -59,9 +59,13 @@ def read_answer(received: bytes) -> Answer | None:
     return Answer(int(head[_STATUS]), body) if len(body) >= length else None
 
 
-def write_request(url: str, key: str, method: str, path: str, body: bytes = b"") -> bytes:
+def write_request(
+    url: str, key: str, method: str, path: str, body: bytes = b"", *, idempotency_key: str = ""
+) -> bytes:
     """Write a request to the gateway at `url`."""
     typed = "Content-Type: application/json\r\n" if body else ""
+    if idempotency_key:
+        typed += f"idempotency-key: {idempotency_key}\r\n"
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n"
         f"Authorization: Bearer {key}\r\n{typed}Content-Length: {len(body)}\r\n\r\n"

@@ -22,6 +22,7 @@ _CONNECTIONS: Final = {1: 64, _BULK: 8}  # by events of a request
 _MOST_S: Final = 600.0
 _AT_CEILING: Final = at_least(0.9, of_baseline=True)
 _SINGLE_RATE: Final = at_least(4_000)  # events a second
+_AS_WITHOUT: Final = at_least(0.95, of_baseline=True)
 _BULK_RATE: Final = at_least(20_000)
 
 
@@ -39,12 +40,13 @@ async def measure(run: Run) -> AsyncGenerator[Figure]:
             yield Figure(
                 name=name, value=per_s, unit="/s", baseline=ceiling_per_s, held_to=_AT_CEILING
             )
-        for number, each, held_to in (
-            (scale.posts, 1, _SINGLE_RATE),
-            (scale.batched, _BULK, _BULK_RATE),
-        ):
-            for figure in await _by_http(site, app_id, number, each=each, held_to=held_to):
-                yield figure
+        plain = await _by_http(site, app_id, scale.posts, held_to=_SINGLE_RATE)
+        keyed = await _by_http(
+            site, app_id, scale.posts, held_to=_AS_WITHOUT, keyed=True, baseline=plain[0].value
+        )
+        bulk = await _by_http(site, app_id, scale.batched, each=_BULK, held_to=_BULK_RATE)
+        for figure in (*plain, *keyed, *bulk):
+            yield figure
 
 
 async def _by_nats(
@@ -68,9 +70,17 @@ async def _by_nats(
 
 
 async def _by_http(
-    site: Site, app_id: str, number: int, *, each: int, held_to: Bound
+    site: Site,
+    app_id: str,
+    number: int,
+    *,
+    held_to: Bound,
+    each: int = 1,
+    keyed: bool = False,
+    baseline: float | None = None,
 ) -> list[Figure]:
     name = f"HTTP, bulk of {each}" if each > 1 else "HTTP, single"
+    name += ", idempotency keys" if keyed else ""
     before_s = site.here.cpu_s()
     told = await site.load.ask(
         "http_publish",
@@ -81,11 +91,12 @@ async def _by_http(
         number=number,
         connections=_CONNECTIONS[each],
         each=each,
+        keyed=keyed,
     )
     after_s = site.here.cpu_s()
     costs = {part: (after_s[part] - before_s[part]) / number * 1e6 for part in after_s}
     return [
-        Figure(name=name, value=told["per_s"], unit="/s", held_to=held_to),
+        Figure(name=name, value=told["per_s"], unit="/s", baseline=baseline, held_to=held_to),
         *(
             Figure(name=f"{name}: CPU each, {part}", value=costs[part], unit="us")
             for part in ("gateway", "nats")
