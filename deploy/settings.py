@@ -144,6 +144,9 @@ class Settings:
     operational_per_minute: int = _set(
         10, "Operational events of a kind and endpoint in a minute", low=1, high=10_000
     )
+    attempt_log_s: float = _set(
+        5.0, "Pause between two logs of attempts, where one is wanted", low=0.1, high=3600
+    )
     alert_update_s: float = _set(
         300.0, "Pause between two words about a raised alert", low=15, high=_DAY_S
     )

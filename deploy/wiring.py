@@ -190,6 +190,7 @@ def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
         retention_days=settings.retention_days,
         dead_letter_retention_days=settings.dead_letter_retention_days,
         operational_per_minute=settings.operational_per_minute,
+        attempt_log_s=settings.attempt_log_s,
         alert_update_s=settings.alert_update_s,
         disable_after_days=settings.disable_after_days,
         disable_warning_days=settings.disable_warning_days,

@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from dispatcher.alerts import Alerts
 from dispatcher.arrivals import Arrivals
 from dispatcher.attempt import Attempter
+from dispatcher.attempt_log import AttemptLog
 from dispatcher.catalogue import Catalogue
 from dispatcher.config import DispatcherConfig
 from dispatcher.connection import tls_context
@@ -187,6 +188,7 @@ class Dispatcher:
                     ("upkeep", self._upkeep.run()),
                     ("interest", self._interest.run()),
                     ("notices", Notices(self._given).run()),
+                    ("attempt-log", AttemptLog(self._given).run()),
                     ("alerts", Alerts(self._given).run()),
                     ("watch", Watch(self._given).run()),
                     ("reconcile", Reconciler(self._given).run()),

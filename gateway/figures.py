@@ -16,6 +16,7 @@ from gateway.parts import Parts
 from schema.errors import Unavailable
 from schema.store import (
     alert_rule,
+    attempt_log,
     dead_letter,
     delivery,
     health,
@@ -139,6 +140,9 @@ async def _of_operators(link: Link) -> list[Figure]:
         Figure(name="hookline_operational_events_waiting",
                meaning="Operational events that are not published yet.",
                value=await operational.waiting(link)),
+        Figure(name="hookline_attempt_log_waiting",
+               meaning="Attempts that operators are still to be told of.",
+               value=await attempt_log.waiting(link)),
         Figure(name="hookline_alerts_raised",
                meaning="Alert rules that are raised.", value=await alert_rule.raised(link)),
         *(Figure(name="hookline_endpoints", meaning="Endpoints of all apps, by how they fare.",

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     ATTEMPT_FAILING = "message.attempt.failing"
     ATTEMPT_EXHAUSTED = "message.attempt.exhausted"
     ATTEMPT_RECOVERED = "message.attempt.recovered"
+    ATTEMPT_LOG = "message.attempt.log"
     TASK_FINISHED = "background_task.finished"
     GROUP_OPENED = "dead_letter.group_opened"
     ALERT_RAISED = "alert.raised"
@@ -35,6 +36,8 @@ class Kind(StrEnum):
     DIGEST = "alert.digest"
 
 
+# What an endpoint hears of that names no kinds. The log would be a flood: it has to be named.
+UNNAMED: Final = frozenset(Kind) - {Kind.ATTEMPT_LOG}
 FAILING_AFTER: Final = 4  # failures of a run; as many must there be to recover from
 
 

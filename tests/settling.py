@@ -1,6 +1,6 @@
 """Settling without a dispatcher: shards that nobody else takes, and outcomes to write."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 from schema import ids
@@ -61,9 +61,14 @@ def with_outcome(made: Settlement, outcome: Outcome) -> Settlement:
 
 
 async def settle(
-    pool: Pool, *batch: Settlement, epochs: dict[int, int] = EPOCHS
+    pool: Pool,
+    *batch: Settlement,
+    epochs: dict[int, int] = EPOCHS,
+    told: Collection[str] = (),
 ) -> Sequence[Settlement]:
     """Write them as `OWNER`; give those that moved a delivery."""
     letters = [ids.new_id(ids.DEAD_LETTER, now()) for _ in batch]
     async with pool.acquire() as link:
-        return await store.settle(link, OWNER, epochs, batch, now=now(), letter_ids=letters)
+        return await store.settle(
+            link, OWNER, epochs, batch, now=now(), letter_ids=letters, told=told
+        )

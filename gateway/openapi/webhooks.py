@@ -42,6 +42,24 @@ _ATTEMPT: Final = {
     "msgEventId": maybe(TEXT),
     "lastAttempt": thing({"id": TEXT, "responseStatusCode": COUNT, "timestamp": TIME}),
 }
+# Of the log, `data` is an array of these.
+_LINE: Final = {
+    "orgId": TEXT,
+    "appId": TEXT,
+    "appUid": maybe(TEXT),
+    "endpointId": TEXT,
+    "eventType": TEXT,
+    "msgId": TEXT,
+    "msgEventId": maybe(TEXT),
+    "msgCreated": TIME,
+    "attemptId": TEXT,
+    "attemptCount": COUNT,
+    "attemptStart": TIME,
+    "attemptEnd": TIME,
+    "httpTimes": maybe(thing({"start": TIME, "end": TIME})),
+    "responseStatusCode": about(COUNT, "0 without an answer."),
+    "status": about(COUNT, "0 delivered, 2 failed."),
+}
 _GROUP: Final = {
     **_ENDPOINT,
     "groupId": TEXT,
@@ -88,6 +106,7 @@ EVENTS: Final[Mapping[Kind, tuple[str, Mapping[str, Shape]]]] = {
     Kind.ATTEMPT_FAILING: ("The fourth attempt in a row failed.", _ATTEMPT),
     Kind.ATTEMPT_EXHAUSTED: ("The delivery is a dead letter.", _ATTEMPT),
     Kind.ATTEMPT_RECOVERED: ("An attempt succeeded after four failures or more.", _ATTEMPT),
+    Kind.ATTEMPT_LOG: ("Attempts were made; sent to who names it, many at once.", _LINE),
     Kind.TASK_FINISHED: ("A task ended, but by request.", _TASK),
     Kind.GROUP_OPENED: ("A group of dead letters got its first letter.", _GROUP),
     Kind.ALERT_RAISED: ("An alert rule holds.", _ALERT),
@@ -108,7 +127,7 @@ def _webhook(kind: Kind, summary: str, data: Mapping[str, Shape]) -> dict[str, A
         {
             "type": {"const": str(kind)},
             "timestamp": TIME,
-            "data": thing(data),
+            "data": many(thing(data)) if kind is Kind.ATTEMPT_LOG else thing(data),
         }
     )
     return {

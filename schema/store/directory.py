@@ -8,6 +8,7 @@ from datetime import datetime
 from asyncpg import Record
 
 from schema.endpoint import EndpointState, SealedSecret
+from schema.operational import UNNAMED
 from schema.retry import RetryPolicy, read_policy
 from schema.store import statements
 from schema.store.link import Link
@@ -47,6 +48,7 @@ class AppRow:
 async def apps(link: Link, app_ids: Sequence[str], now: datetime) -> list[AppRow]:
     """Read apps; those that are deleted are not in the answer."""
     rows = await link.fetch(_SQL["apps_by_id"], app_ids)
+    operational = {row["id"] for row in rows if row["kind"] == "operational"}
     sealed: dict[tuple[str, str], list[SealedSecret]] = {}
     for row in await link.fetch(_SQL["secrets"], app_ids, now):
         key = (row["app_id"], row["endpoint_id"])
@@ -59,7 +61,7 @@ async def apps(link: Link, app_ids: Sequence[str], now: datetime) -> list[AppRow
                 app_id=row["app_id"],
                 id=row["id"],
                 url=row["url"],
-                event_types=_set(row["event_types"]),
+                event_types=_heard(row, operational=row["app_id"] in operational),
                 channels=_set(row["channels"]),
                 headers=row["headers"],
                 throttle_rate=row["throttle_rate"],
@@ -97,6 +99,13 @@ def _secret(row: Record) -> SealedSecret:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
     )
+
+
+def _heard(row: Record, *, operational: bool) -> frozenset[str] | None:
+    """Give the event types that an endpoint hears of, None for all of them."""
+    if operational and row["event_types"] is None:
+        return UNNAMED
+    return _set(row["event_types"])
 
 
 def _set(values: list[str] | None) -> frozenset[str] | None:

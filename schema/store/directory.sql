@@ -2,7 +2,7 @@
 
 -- name: apps_by_id :many
 -- Served by app_id_key.
-SELECT a.id, a.environment_id, a.uid, a.throttle_rate, a.retry_policy,
+SELECT a.id, a.environment_id, a.kind, a.uid, a.throttle_rate, a.retry_policy,
        e.retry_policy AS environment_retry_policy
 FROM app AS a JOIN environment AS e ON e.id = a.environment_id
 WHERE a.id = ANY ($1::text[]) AND a.deleted_at IS NULL AND e.deleted_at IS NULL;

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from schema.event import MAX_CHANNELS
-from schema.operational import Kind
+from schema.operational import UNNAMED, Kind
 from schema.store import statements
 from schema.store.link import Link
 
@@ -32,13 +32,16 @@ class AttemptNote(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An event that is not published yet; `passes` says whether it is to be, or only counted."""
+    """An event that is not published yet; `passes` says whether it is to be, or only counted.
+
+    `data` is an object; of the log of attempts, an array of them.
+    """
 
     number: int
     environment_id: str
     kind: str
     channels: tuple[str, ...]
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] | Sequence[Any]
     created_at: datetime
     passes: bool
 
@@ -93,9 +96,9 @@ async def note_attempts(link: Link, notes: Sequence[AttemptNote]) -> None:
 async def wanted(link: Link) -> frozenset[str]:
     """Tell which kinds of events any endpoint wants, in whatever environment."""
     rows = await link.fetch(_SQL["interest"])
-    if any(row["event_types"] is None for row in rows):
-        return frozenset(Kind)
-    return frozenset(name for row in rows for name in row["event_types"])
+    filters = [row["event_types"] for row in rows]
+    named = frozenset(name for names in filters if names is not None for name in names)
+    return named | UNNAMED if None in filters else named
 
 
 async def try_lock(link: Link) -> bool:
@@ -136,6 +139,6 @@ async def digest(link: Link, before: datetime) -> None:
     await link.execute(_SQL["digest"], before, _NAMED)
 
 
-async def waiting(link: Link) -> int:
-    """Say how many events wait to be published, up to a million."""
-    return int(await link.fetchval(_SQL["waiting"], _COUNTED))
+async def waiting(link: Link, most: int = _COUNTED) -> int:
+    """Say how many events wait to be published; counts no further than `most`."""
+    return int(await link.fetchval(_SQL["waiting"], most))

@@ -57,9 +57,9 @@ SELECT pg_try_advisory_xact_lock(0x6E6F7465);
 
 -- name: page :many
 -- The $1 oldest events. `passes`: among the first $2 of their kind and key in their minute; digests
--- always do. Served by operational_event_pkey and operational_minute_pkey.
+-- and logs, which are gathered already, always do. Served by operational_event_pkey and operational_minute_pkey.
 SELECT e.number, e.environment_id, e.kind, e.channels, e.data, e.created_at,
-       e.kind = 'alert.digest'
+       e.kind IN ('alert.digest', 'message.attempt.log')
        OR coalesce(m.published, 0) + row_number() OVER (
               PARTITION BY e.environment_id, e.kind, e.key, date_trunc('minute', e.created_at)
               ORDER BY e.number) <= $2 AS passes

@@ -71,11 +71,12 @@ async def settle(
         letter_ids: A new id for each of the batch that is dead, in order.
         told: The kinds of operational events that anybody wants; others need not be written.
     """
+    stage = Kind.ATTEMPT_LOG in told
     tells = told and any(s.failures >= FAILING_AFTER or s.state is State.DEAD for s in batch)
     if not tells and not any(s.state is State.DEAD or s.disable or s.run for s in batch):
-        return await _move(link, owner, epochs, batch)
+        return await _move(link, owner, epochs, batch, stage=stage)
     async with link.transaction():
-        moved = await _move(link, owner, epochs, batch)
+        moved = await _move(link, owner, epochs, batch, stage=stage)
         await _park(link, [s for s in moved if s.state is State.DEAD], now, letter_ids)
         arrived = [s for s in moved if s.run and s.state is State.DELIVERED]
         if arrived:
@@ -87,7 +88,7 @@ async def settle(
 
 
 async def _move(
-    link: Link, owner: str, epochs: Mapping[int, int], batch: Sequence[Settlement]
+    link: Link, owner: str, epochs: Mapping[int, int], batch: Sequence[Settlement], *, stage: bool
 ) -> list[Settlement]:
     numbers = await link.fetchval(
         _SQL["settle"],
@@ -95,6 +96,7 @@ async def _move(
         list(epochs.values()),
         owner,
         *_columns(batch),
+        stage,
     )
     if numbers is not None and len(numbers) == len(batch):
         return list(batch)
@@ -102,7 +104,7 @@ async def _move(
 
 
 def _columns(batch: Sequence[Settlement]) -> list[object]:
-    """Give what `settle` takes, from $4 on."""
+    """Give what `settle` takes, from $4 to $30."""
     return [
         columns.idents([s.app_id for s in batch]),
         columns.idents([s.message_id for s in batch]),

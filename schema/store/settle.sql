@@ -5,7 +5,8 @@
 -- attempt is logged: it was made).
 -- $4-$11 deliveries: app, message, endpoint, state, attempts, failures, due time, reason.
 -- $12-$27 their attempts, null ids where there was none; $28 all responses in a row, $29 where each
--- begins, $30 its size. All but $28 are array literals.
+-- begins, $30 its size. All but $28 are array literals. $31: stage the attempts that are logged now,
+-- as operators are to be told of them.
 -- Answers with the numbers, from 1, of the deliveries that were moved, served by delivery_pkey.
 WITH fence AS MATERIALIZED (
     SELECT s.id FROM unnest($1::int[], $2::bigint[]) AS f(id, epoch)
@@ -35,7 +36,10 @@ logged AS (
     FROM settled WHERE attempt_id IS NOT NULL
     -- Written before, by a transaction whose answer got lost.
     ON CONFLICT (app_id, id) DO NOTHING
-    RETURNING app_id, endpoint_id, started_at, status, verdict, duration_ms),
+    RETURNING app_id, id, message_id, endpoint_id, started_at, status, verdict, duration_ms),
+staged AS (
+    INSERT INTO attempt_log (app_id, message_id, attempt_id)
+    SELECT app_id, message_id, id FROM logged WHERE $31::bool),
 rolled AS (
     INSERT INTO rollup_minute AS r (app_id, endpoint_id, bucket, delivered, status_3xx, status_4xx,
                                     status_5xx, no_answer, parked, duration_ms)

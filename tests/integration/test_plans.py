@@ -44,6 +44,11 @@ HOT = [
         "cancel_of_endpoint",
         {"delivery_owed_idx", "delivery_place_idx", "delivery_pkey", "delivery_endpoint_idx"},
     ),
+    (
+        "attempt_log",
+        "tell",
+        {"attempt_log_pkey", "attempt_pkey", "attempt_message_idx", "message_pkey"},
+    ),
     ("reconciliation", "terms", {"delivery_pkey", "delivery_endpoint_idx"}),
     ("reconciliation", "walk", {"delivery_pkey", "delivery_endpoint_idx"}),
     ("reconciliation", "due", set()),
@@ -142,6 +147,8 @@ async def test_a_hot_statement_scans_no_large_table_and_uses_the_index_that_it_n
     [
         ("settle", "settle", "delivery", ("app_id", "message_id", "endpoint_id")),
         ("lane", "messages", "message", ("app_id", "id")),
+        ("attempt_log", "tell", "message", ("app_id", "id")),
+        ("attempt_log", "tell", "attempt", ("app_id", "id")),
     ],
 )
 async def test_a_batch_looks_its_rows_up_one_by_one_each_by_its_whole_key(
