@@ -128,17 +128,39 @@ def _add_reading(
     one = _add(below, "show", "show a letter with payload and answer", module, "show", reach)
     one.add_argument("letter", metavar="ID", help="dl_...")
     _add(below, "count", "count letters", module, "count", reach, filters)
-    one = _add(below, "groups", "list letters by how they failed", module, "groups", reach)
+    one = _add(
+        below,
+        "groups",
+        "list how letters failed, or say where that stands",
+        module,
+        "groups",
+        reach,
+    )
     one.add_argument("--state", action="append", help="open, acknowledged, snoozed, resolved")
     one.add_argument("--endpoint", action="append", type=_words, metavar="ID")
     one.add_argument("--error-class", action="append", metavar="CLASS")
     one.add_argument("--by-time", action="store_true", help="the last seen first, not the largest")
     one.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most (50)")
+    _add_moves(one)
     one = _add(
         below, "export", "write letters as lines of JSON", "deploy.client.export", "export",
         reach, filters,
     )  # fmt: skip
     one.add_argument("--output", type=Path, metavar="FILE", help="(default: stdout)")
+
+
+def _add_moves(one: argparse.ArgumentParser) -> None:
+    one.add_argument("groups", nargs="*", metavar="ID", help="with these: dlg_...")
+    group = one.add_argument_group("what to do with groups that are named")
+    moves = group.add_mutually_exclusive_group()
+    for flag, state, help_ in (
+        ("--acknowledge", "acknowledged", "somebody looks after it"),
+        ("--resolve", "resolved", "it is over; the next letter opens it again"),
+        ("--reopen", "open", "it is to be looked at"),
+    ):
+        moves.add_argument(flag, action="store_const", dest="to", const=state, help=help_)
+    moves.add_argument("--snooze", metavar=_TIME, help="say nothing of it until: 2h, or RFC 3339")
+    group.add_argument("--reason", metavar="TEXT", help="for the audit trail")
 
 
 def _add_tasks(

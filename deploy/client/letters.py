@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from deploy.client import words
+from deploy.client import group_state, words
 from deploy.client.api import MOST_OF_PAGE, path_of
 from deploy.client.chosen import filter_of, listed
 from deploy.client.desk import Desk
@@ -72,7 +72,9 @@ def count(desk: Desk, given: argparse.Namespace) -> int:
 
 
 def groups(desk: Desk, given: argparse.Namespace) -> int:
-    """List the groups of letters that failed alike, the largest first."""
+    """List the groups of letters that failed alike, the largest first; or say where some stand."""
+    if given.groups or given.to or given.snooze or given.reason:
+        return group_state.move(desk, given)
     query: dict[str, Any] = {
         "state": listed(given.state) or ["open", "acknowledged", "snoozed"],
         "endpoint_id": listed(given.endpoint),

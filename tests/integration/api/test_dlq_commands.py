@@ -101,6 +101,49 @@ class TestReading:
         assert re.search(r"dlg_\w{32} +1 .* open .*█.* small", small)
         assert "--group" in hint
 
+    async def test_groups_are_acknowledged_snoozed_resolved_and_opened_again(
+        self, shell: Shell, tenant: Tenant
+    ) -> None:
+        for fingerprint in ("one", "two"):
+            await tenant.parked(fingerprint=fingerprint)
+        listed = (await shell.run("dlq", "groups", "--json")).data["data"]
+        one, two = (group["id"] for group in listed)
+
+        said = [
+            await shell.run("dlq", "groups", one, two, "--acknowledge", "--reason", "seen"),
+            await shell.run("dlq", "groups", one, "--snooze", "2h"),
+            await shell.run("dlq", "groups", one, "--resolve", "--app", tenant.app_id),
+        ]
+        opened = await shell.run("dlq", "groups", one, "--reopen", "--json")
+
+        assert [run.code for run in said] == [0, 0, 0]
+        assert said[0].out == f"{one} is acknowledged\n{two} is acknowledged\n"
+        assert re.fullmatch(rf"{one} is snoozed, until .+\n", said[1].out)
+        assert said[2].out == f"{one} is resolved\n"
+        assert [group["state"] for group in opened.data["data"]] == ["open"]
+
+    @pytest.mark.parametrize(
+        ("flags", "why"),
+        [
+            ("--acknowledge", "name the groups"),
+            ("{one}", "say what to do"),
+            ("{one} --snooze soon", "--snooze must be a time"),
+            ("{none} --resolve", "no letter of a group"),
+            ("--reason seen", "say what to do"),
+        ],
+    )
+    async def test_a_move_of_groups_that_cannot_be_says_what_is_missing(
+        self, shell: Shell, tenant: Tenant, flags: str, why: str
+    ) -> None:
+        await tenant.parked()
+        (group,) = (await shell.run("dlq", "groups", "--json")).data["data"]
+        flags = flags.format(one=group["id"], none=f"dlg_{'0' * 32}")
+
+        said = await shell.run("dlq", "groups", *flags.split())
+
+        assert said.code != 0
+        assert why in said.err
+
     async def test_a_letter_is_shown_without_its_app_and_moves_no_cursor(
         self, shell: Shell, tenant: Tenant
     ) -> None:
