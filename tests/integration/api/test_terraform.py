@@ -6,9 +6,12 @@ answers into fixed types, and takes a 204 for no answer at all. Terraform holds 
 plan: what an answer says must be what was sent, and null where nothing was, or the apply fails.
 """
 
+import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import httpx
@@ -17,6 +20,7 @@ import pytest
 
 from tests.clients import plain_client
 from tests.gateway_server import Gateway
+from tests.toolchains import TESTS, go_program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -322,6 +326,31 @@ async def test_terraform_gets_what_it_asked_for_and_finds_it_again(
     shared: Gateway, resource: str
 ) -> None:
     await replay(shared, [CREATE_ENVIRONMENT, *RESOURCES[resource], *DELETE_ENVIRONMENT])
+
+
+@pytest.mark.timeout(300)  # the first run installs
+async def test_the_sdk_for_go_that_the_provider_stands_on_decodes_what_it_gets(
+    shared: Gateway, tmp_path: Path
+) -> None:
+    tour = await asyncio.to_thread(go_program, TESTS / "sdk" / "terraform", tmp_path / "tour")
+
+    process = await asyncio.create_subprocess_exec(
+        tour,
+        env={**os.environ, "URL": shared.url, "KEY": shared.key},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        said, complaint = await process.communicate()
+
+    assert (process.returncode, said) == (0, b"done\n"), complaint.decode()[-3_000:]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_what_we_do_not_have_says_what_to_use_instead(gateway: Gateway, method: str) -> None:
+    said = await gateway.http().request(method, "/ingest/api/v1/source")
+
+    assert (said.status_code, said.json()["code"]) == (501, "not_implemented")
 
 
 async def test_a_token_that_terraform_made_counts_until_it_ends_it(shared: Gateway) -> None:
