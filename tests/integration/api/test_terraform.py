@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final, TypeAlias
 
 import httpx
@@ -304,7 +305,7 @@ async def _make(
     bearer = key if call.installation else f"{key}|{known['environment']}"
     headers = {"authorization": f"Bearer {bearer}", "svix-req-id": str(number)}
     if method == "POST":
-        headers["idempotency-key"] = f"terraform-{known.get('environment')}-{number}"
+        headers["idempotency-key"] = token_hex(16)
     if call.sends is None:
         return await http.request(method, f"/api/v1{path}", headers=headers)
     known["sent"] = call.sends(known) if callable(call.sends) else call.sends
