@@ -58,7 +58,7 @@ async def test_pages_of_attempts_and_messages_go_both_ways(world: World) -> None
     messages = [await world.publish(app) for _ in range(7)]
     for message in messages:
         await world.ended(app, endpoint, message.id, MessageStatus.SUCCESS)
-    log, newest_first = world.svix.message_attempt, [one.id for one in reversed(messages)]
+    log, newest_first = world.svix.message_attempt, sorted((m.id for m in messages), reverse=True)
 
     attempts = await _walked(
         lambda at: log.list_by_endpoint(app.id, endpoint.id, Options(limit=LIMIT, iterator=at))
