@@ -15,6 +15,7 @@ from gateway import metrics as scrape
 from gateway.appbook import AppBook
 from gateway.catalogue import Catalogue
 from gateway.config import GatewayConfig
+from gateway.horizon import Horizon
 from gateway.keyring import KeyRing
 from gateway.limits import Limits
 from gateway.listen import Listener
@@ -54,6 +55,8 @@ from gateway.routes import (
     openapi,
     operational_webhook,
     poller,
+    poller_key,
+    poller_lease,
     portal_access,
     reconciliation,
     rejected_event,
@@ -127,6 +130,7 @@ def create_app(
 
 def operations() -> list[AnyOperation]:
     """List all that the API does."""
+    horizon = Horizon()
     served = [
         *message.routes(),
         *message_content.routes(),
@@ -151,7 +155,9 @@ def operations() -> list[AnyOperation]:
         *integration.routes(),
         *attempt.routes(),
         *destination.routes(),
-        *poller.routes(),
+        *poller.routes(horizon),
+        *poller_lease.routes(horizon),
+        *poller_key.routes(),
         *dead_letter.routes(),
         *dead_letter_export.routes(),
         *dead_letter_group.routes(),

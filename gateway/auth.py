@@ -27,6 +27,7 @@ class Access(Enum):
     """Which callers an operation takes."""
 
     TENANT = "tenant"  # any key; those of an app within that app
+    READER = "reader"  # those, and a poller's key for that poller
     SERVICE = "service"  # keys that a product holds: operators', and an app's own
     PORTAL = "portal"  # keys of portals
     PUBLISHER = "publisher"  # operators' keys, and those of an app that publish alone
@@ -35,8 +36,10 @@ class Access(Enum):
 
 
 _OPERATORS: Final = frozenset({KeyKind.OPERATOR})
+_TENANTS: Final = _OPERATORS | {KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION}
 _KINDS: Final[Mapping[Access, frozenset[KeyKind]]] = {
-    Access.TENANT: _OPERATORS | {KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION},
+    Access.TENANT: _TENANTS,
+    Access.READER: _TENANTS | {KeyKind.POLLER},
     Access.SERVICE: _OPERATORS | {KeyKind.APP},
     Access.PORTAL: frozenset({KeyKind.PORTAL}),
     Access.PUBLISHER: _OPERATORS | {KeyKind.APP},
@@ -54,6 +57,7 @@ class Caller:
         capabilities: What the caller may do within that app; None is everything.
         feature_flags: Which flagged event types there are for this caller; None is all.
         expires_at: When the key ends; None is never.
+        poller_id: The only poller there is for this caller; None is all of the app.
     """
 
     environment_id: str
@@ -65,6 +69,7 @@ class Caller:
     capabilities: tuple[str, ...] | None = None
     feature_flags: tuple[str, ...] | None = None
     expires_at: datetime | None = None
+    poller_id: str | None = None
 
 
 async def authenticate(request: Request) -> Caller:
@@ -93,6 +98,7 @@ async def authenticate(request: Request) -> Caller:
         capabilities=key.capabilities,
         feature_flags=None if key.kind is KeyKind.OPERATOR else key.feature_flags,
         expires_at=key.expires_at,
+        poller_id=key.poller_id,
     )
 
 

@@ -30,6 +30,7 @@ class KeyKind(StrEnum):
     APP = "app"
     PORTAL = "portal"
     INTEGRATION = "integration"
+    POLLER = "poller"
 
 
 class Capability(StrEnum):
@@ -67,6 +68,7 @@ class ApiKey:
         capabilities: What a portal's key may do within its app; None is everything.
         feature_flags: Which flagged event types are there for a holder that is no operator.
         integration_id: Whose key it is, if an integration's.
+        poller_id: What it reads, if it is a poller's.
     """
 
     id: str
@@ -84,6 +86,7 @@ class ApiKey:
     capabilities: tuple[str, ...] | None = None
     feature_flags: tuple[str, ...] = ()
     integration_id: str | None = None
+    poller_id: str | None = None
 
 
 def issue(
@@ -99,6 +102,7 @@ def issue(
     capabilities: tuple[str, ...] | None = None,
     feature_flags: tuple[str, ...] = (),
     integration_id: str | None = None,
+    poller_id: str | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key; gives it and its text, which is nowhere else."""
     text = mint()
@@ -118,6 +122,7 @@ def issue(
         capabilities=capabilities,
         feature_flags=feature_flags,
         integration_id=integration_id,
+        poller_id=poller_id,
     )
     return key, text
 

@@ -19,6 +19,7 @@ from gateway.openapi.shape import (
     whole,
     word,
 )
+from gateway.routes.poller_key import MAX_GRACE_S, MAX_LIFE_S
 from gateway.routes.portal_access import SESSION_PATTERN
 from schema.api_key import ALL_SCOPES, PUBLISH_SCOPE, Capability, KeyKind
 from schema.event import EVENT_TYPE_PATTERN
@@ -26,6 +27,7 @@ from schema.event import EVENT_TYPE_PATTERN
 _OPERATORS: Final = "/api/v1/management/authentication/{env_id}/api-token"
 _OF_APP: Final = "/api/v1/auth/app/{app_id}"
 _APPS: Final = f"{_OF_APP}/api-token"
+_POLLER: Final = f"{_OF_APP}/poller/{{sink_id}}/token"
 _INTEGRATIONS: Final = "/api/v1/app/{app_id}/integration"
 _INTEGRATION: Final = f"{_INTEGRATIONS}/{{integ_id}}"
 _KEY_NAME: Final = text(most=256)
@@ -168,6 +170,17 @@ AUTHENTICATION: Final = Resource(
         ),
         "AppPortalAccessIn": thing({}, _PORTAL),
         "AppPortalAccessOut": thing({"url": TEXT, "token": TEXT}),
+        "RotatePollerTokenIn": thing(
+            {},
+            {
+                "expiry": about(
+                    maybe(whole(1, MAX_LIFE_S)), "In seconds; it does not end if absent."
+                ),
+                "oldTokenExpiry": about(
+                    whole(0, MAX_GRACE_S), "When those before end, in seconds; at once if absent."
+                ),
+            },
+        ),
         "ApplicationTokenExpireIn": thing(
             {},
             {
@@ -207,6 +220,17 @@ AUTHENTICATION: Final = Resource(
             summary="End the keys of an app's portal, of some sessions or of all.",
             body=ref("ApplicationTokenExpireIn"),
             answers=NOTHING,
+        ),
+        f"GET {_POLLER}": Said(
+            id="v1.authentication.get-poller-token",
+            summary="Give the key that reads a poller; that it was shown is audited.",
+            answers=done(ref("ApiTokenOut")),
+        ),
+        f"POST {_POLLER}/rotate": Said(
+            id="v1.authentication.rotate-poller-token",
+            summary="Give a poller another key, which reads it and does nothing else.",
+            body=ref("RotatePollerTokenIn"),
+            answers={201: ref("ApiTokenOut")},
         ),
     },
 )

@@ -23,6 +23,7 @@ _ABOUT: Final = (
 _SCHEME: Final = "HTTPBearer"
 _KEYS: Final = {
     Access.TENANT: "Takes any key; one of an app within that app.",
+    Access.READER: "Takes any key; one of an app within that app, a poller's for that poller.",
     Access.SERVICE: "Takes an operator's key, or an app's own within that app.",
     Access.PORTAL: "Takes a portal's key.",
     Access.PUBLISHER: "Takes an operator's key, or an app's that may publish.",

@@ -5,10 +5,11 @@ from typing import Final
 from gateway.cursor import MAX_LIMIT
 from gateway.endpoint_fields import MAX_DESCRIPTION
 from gateway.openapi.application import UID
-from gateway.openapi.describe import NOTHING, Parameter, Resource, Said, done, moment
+from gateway.openapi.describe import NOTHING, Parameter, Resource, Said, choice, done, moment
 from gateway.openapi.endpoint import CHANNELS, EVENT_TYPES
 from gateway.openapi.message import MESSAGE
 from gateway.openapi.shape import (
+    COUNT,
     FLAG,
     NULL,
     TEXT,
@@ -21,11 +22,13 @@ from gateway.openapi.shape import (
     thing,
     whole,
 )
+from gateway.routes.poller_lease import DEFAULT_LEASE_MS, MAX_LEASE_MS, MAX_OFFSET, STARTS
 from schema.event import CHANNEL_PATTERN, EVENT_TYPE_PATTERN
 
 _ALL: Final = "/api/v1/app/{app_id}/poller"
 _ONE: Final = f"{_ALL}/{{sink_id}}"
 _CONSUMER: Final = f"{_ONE}/consumer/{{consumer_id}}"
+_LEASED: Final = "/api/v1/app/{app_id}/polling-endpoint/{sink_id}/consumer/{consumer_id}"
 _MAY: Final = {
     "uid": UID,
     "description": text(most=MAX_DESCRIPTION),
@@ -57,6 +60,9 @@ POLLER: Final = Resource(
         "PollingEndpointOut": thing(
             {"data": many(ref("PollingEndpointMessageOut")), "iterator": TEXT, "done": FLAG}
         ),
+        "PollerV2MessageOut": thing({"offset": COUNT, **MESSAGE, "headers": NULL}),
+        "PollerV2PollOut": thing({"data": many(ref("PollerV2MessageOut")), "done": FLAG}),
+        "PollerV2CommitIn": thing({"offset": whole(0, MAX_OFFSET)}),
         "PollingEndpointConsumerSeekIn": thing({"after": TIME}),
         "PollingEndpointConsumerSeekOut": thing({"iterator": TEXT}),
     },
@@ -105,6 +111,26 @@ POLLER: Final = Resource(
             summary="Have a consumer go on from a time, wherever it was.",
             body=ref("PollingEndpointConsumerSeekIn"),
             answers=done(ref("PollingEndpointConsumerSeekOut")),
+        ),
+        f"GET {_LEASED}": Said(
+            id="v1.message.pollerv2.consumer-poll",
+            summary="Lease the next messages of a consumer; nothing, while others are leased.",
+            query=(
+                _PAGE[0],
+                Parameter(
+                    name="lease_duration_ms",
+                    shape={**whole(0, MAX_LEASE_MS), "default": DEFAULT_LEASE_MS},
+                    about="How long nobody else gets them, unless they are committed.",
+                ),
+                choice("starting_position", STARTS, "Where a consumer begins that is new."),
+            ),
+            answers=done(ref("PollerV2PollOut")),
+        ),
+        f"POST {_LEASED}/commit": Said(
+            id="v1.message.pollerv2.consumer-commit",
+            summary="Be done with all messages of a consumer up to an offset.",
+            body=ref("PollerV2CommitIn"),
+            answers=NOTHING,
         ),
     },
 )

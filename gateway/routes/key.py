@@ -21,7 +21,7 @@ from gateway.parts import parts
 from gateway.routes.environment import find_environment
 from gateway.routing import AnyOperation, Operation
 from schema import ids
-from schema.api_key import ALL_SCOPES, PREFIX, PUBLISH_SCOPE, ApiKey, hash_of, issue
+from schema.api_key import ALL_SCOPES, PREFIX, PUBLISH_SCOPE, ApiKey, KeyKind, hash_of, issue
 from schema.errors import NotFound
 from schema.store import api_key as store
 from schema.store.link import Link
@@ -64,6 +64,11 @@ def _routes(path: str, access: Access) -> list[AnyOperation]:
 def show(key: ApiKey) -> dict[str, object]:
     """Give what the API shows of a key once it is made."""
     return {**_shown(key), "censoredToken": f"{PREFIX}***{key.hint}"}
+
+
+def show_with_text(key: ApiKey, text: str) -> dict[str, object]:
+    """Give what the API shows of a key together with its text."""
+    return {**_shown(key), "token": text}
 
 
 async def list_keys(request: Request, caller: Caller) -> Response:
@@ -117,7 +122,7 @@ async def _make(
         await store.create(link, key, hash_of(text))
         where = {"environment": key.environment_id, "app": key.app_id}
         await trail.note(link, given, caller, "key.create", key.id, **where)
-    return answer({**_shown(key), "token": text})
+    return answer(show_with_text(key, text))
 
 
 async def get(request: Request, caller: Caller) -> Response:
@@ -216,7 +221,7 @@ def _shown(key: ApiKey) -> dict[str, object]:
         "createdAt": key.created_at,
         "expiresAt": key.expires_at,
         "scopes": key.scopes or None,
-        **({} if key.app_id is None else {"featureFlags": key.feature_flags}),
+        **({"featureFlags": key.feature_flags} if key.kind is KeyKind.APP else {}),
     }
 
 

@@ -31,7 +31,7 @@ from schema.errors import BadState, FieldFault, Invalid, NotFound
 from schema.event import CHANNEL_PATTERN, EVENT_TYPE_PATTERN, MAX_CHANNELS, UID_PATTERN
 from schema.message import Message
 from schema.poller import Helping, Poller, Wanted
-from schema.store import event_type
+from schema.store import api_key, event_type
 from schema.store import poller as store
 from schema.store.link import Link
 
@@ -43,9 +43,9 @@ _ONE: Final = f"{_ALL}/{{sink_id}}"
 _CONSUMER: Final = f"{_ONE}/consumer/{{consumer_id}}"
 
 
-def routes() -> list[AnyOperation]:
+def routes(horizon: Horizon) -> list[AnyOperation]:
     """List the operations on pollers."""
-    tenant, horizon = Access.TENANT, Horizon()
+    tenant, reader = Access.TENANT, Access.READER
     read = partial(poll, horizon)
     read_on = partial(poll_as_consumer, horizon)
     return [
@@ -53,9 +53,9 @@ def routes() -> list[AnyOperation]:
         Operation(method="POST", path=_ALL, access=tenant, handler=create),
         Operation(method="PATCH", path=_ONE, access=tenant, handler=patch),
         Operation(method="DELETE", path=_ONE, access=tenant, handler=delete),
-        Operation(method="GET", path=_ONE, access=tenant, handler=read),
-        Operation(method="GET", path=_CONSUMER, access=tenant, handler=read_on),
-        Operation(method="POST", path=f"{_CONSUMER}/seek", access=tenant, handler=seek),
+        Operation(method="GET", path=_ONE, access=reader, handler=read),
+        Operation(method="GET", path=_CONSUMER, access=reader, handler=read_on),
+        Operation(method="POST", path=f"{_CONSUMER}/seek", access=reader, handler=seek),
     ]
 
 
@@ -101,7 +101,7 @@ async def patch(request: Request, caller: Caller) -> Response:
     app = await resolve_app(request, caller)
     fields = await read_fields(request)
     async with given.transaction() as link:
-        poller = _changed(await _find(link, request, app), fields, given.clock())
+        poller = _changed(await find(link, request, caller, app), fields, given.clock())
         await _check_event_types(link, caller, app, poller)
         await store.update(link, poller)
         await trail.note(link, given, caller, "poller.update", poller.id)
@@ -109,13 +109,16 @@ async def patch(request: Request, caller: Caller) -> Response:
 
 
 async def delete(request: Request, caller: Caller) -> Response:
-    """Delete a poller, with how far its consumers have read."""
+    """Delete a poller, with how far its consumers have read; its keys count no more."""
     given = parts(request)
     app = await resolve_app(request, caller)
     async with given.transaction() as link:
-        poller = await _find(link, request, app)
+        poller = await find(link, request, caller, app)
         await store.delete(link, app.id, poller.id)
+        owner = api_key.Owner(environment_id=app.environment_id, app_id=app.id)
+        await api_key.end_of_poller(link, owner, poller.id, given.clock())
         await trail.note(link, given, caller, "poller.delete", poller.id)
+    given.keys.drop(app.id)
     return nothing()
 
 
@@ -131,9 +134,9 @@ async def poll(horizon: Horizon, request: Request, caller: Caller) -> Response:
     app = await resolve_app(request, caller)
     before = id_of(ids.MESSAGE, await horizon.read(given))
     async with given.connection() as link:
-        poller = await _find(link, request, app)
-        wanted = replace(_wanted(poller, only_type), channel=channel)
-        behind = max(iterator or _start(poller, after), "" if after is None else _at(after))
+        poller = await find(link, request, caller, app)
+        wanted = replace(wanted_of(poller, only_type), channel=channel)
+        behind = max(iterator or start_of(poller, after), "" if after is None else place_of(after))
         found = await store.read(link, app.id, wanted, behind=behind, before=before, most=limit)
     return answer(_show_helping(found, behind))
 
@@ -151,9 +154,9 @@ async def poll_as_consumer(horizon: Horizon, request: Request, caller: Caller) -
     app = await resolve_app(request, caller)
     before = id_of(ids.MESSAGE, await horizon.read(given))
     async with given.transaction() as link:
-        poller, consumer_id, known = await _consumer(link, request, app)
-        behind = iterator or known or _start(poller, None)
-        wanted = _wanted(poller, None)
+        poller, consumer_id, known = await find_consumer(link, request, caller, app)
+        behind = iterator or known or start_of(poller)
+        wanted = wanted_of(poller)
         found = await store.read(link, app.id, wanted, behind=behind, before=before, most=limit)
         read_to = behind if iterator else found.read_to or behind
         if read_to != known:
@@ -169,29 +172,36 @@ async def seek(request: Request, caller: Caller) -> Response:
     fields.require("after")
     after = fields.optional_time("after")
     fields.check()
-    read_to = _at(after or given.clock())
+    read_to = place_of(after or given.clock())
     async with given.transaction() as link:
-        poller, consumer_id, _ = await _consumer(link, request, app)
+        poller, consumer_id, _ = await find_consumer(link, request, caller, app)
         await store.set_consumer(link, poller, consumer_id, read_to, given.clock())
     return answer({"iterator": read_to})
 
 
-async def _find(link: Link, request: Request, app: App) -> Poller:
+async def find(link: Link, request: Request, caller: Caller, app: App) -> Poller:
     """Find the poller that a path names.
 
     Raises:
-        NotFound: The app has none such.
+        NotFound: The app has none such, or it is not the caller's own.
     """
     ref: str = request.path_params["sink_id"]
     found = await store.find(link, app.id, ref) if UID_PATTERN.match(ref) else None
-    if found is None:
+    if found is None or caller.poller_id not in {None, found.id}:
         raise NotFound(KIND)
     return found
 
 
-async def _consumer(link: Link, request: Request, app: App) -> tuple[Poller, str, str | None]:
-    """Find the consumer that a path names, and how far it has read; new ones are within bounds."""
-    poller = await _find(link, request, app)
+async def find_consumer(
+    link: Link, request: Request, caller: Caller, app: App
+) -> tuple[Poller, str, str | None]:
+    """Find the consumer that a path names, and how far it has read; new ones are within bounds.
+
+    Raises:
+        NotFound: The app has no such poller, or a consumer cannot be named so.
+        BadState: It would be one too many.
+    """
+    poller = await find(link, request, caller, app)
     consumer_id: str = request.path_params["consumer_id"]
     if not UID_PATTERN.match(consumer_id) or len(consumer_id) > MAX_UID:
         raise NotFound("Consumer")
@@ -248,30 +258,34 @@ def _read_page(query: Query) -> tuple[int, str | None]:
     return limit or DEFAULT_LIMIT, iterator
 
 
-def _wanted(poller: Poller, only_type: str | None) -> Wanted:
+def wanted_of(poller: Poller, only_type: str | None = None) -> Wanted:
+    """Say which messages a poller has, and of them those of a type."""
     types = poller.event_types
     if only_type is not None:
         types = (only_type,) if types is None or only_type in types else ()
     return Wanted(event_types=types, channels=poller.channels)
 
 
-def _start(poller: Poller, after: datetime | None) -> str:
-    return _at(poller.created_at if after is None else after)
+def start_of(poller: Poller, after: datetime | None = None) -> str:
+    """Give the id behind which a poller begins, or goes back to."""
+    return place_of(poller.created_at if after is None else after)
 
 
-def _at(at: datetime) -> str:
+def place_of(at: datetime) -> str:
+    """Give the id behind which all messages of a time and later are."""
     return id_of(ids.MESSAGE, at)
 
 
 def _show_helping(found: Helping, behind: str) -> dict[str, object]:
     return {
-        "data": [_show_message(message) for message in found.messages],
+        "data": [show_polled(message) for message in found.messages],
         "iterator": found.read_to or behind,
         "done": found.done,
     }
 
 
-def _show_message(message: Message) -> dict[str, object]:
+def show_polled(message: Message) -> dict[str, object]:
+    """Give what is shown of a message that is polled for."""
     return show_message(message, with_content=True) | {"headers": None}
 
 

@@ -85,6 +85,7 @@ async def create(link: Link, key: ApiKey, digest: bytes) -> None:
         key.capabilities,
         key.feature_flags,
         key.integration_id,
+        key.poller_id,
     )
 
 
@@ -125,6 +126,16 @@ async def flag_integration(
     await link.execute(_SQL["flag_integration"], *owner.values, integration_id, list(flags))
 
 
+async def of_poller(link: Link, owner: Owner, poller_id: str, now: datetime) -> ApiKey | None:
+    """Find the newest key of a poller of an app that counts."""
+    return _noun_or_none(await link.fetchrow(_SQL["of_poller"], *owner.values, poller_id, now))
+
+
+async def end_of_poller(link: Link, owner: Owner, poller_id: str, at: datetime) -> None:
+    """Let the keys of a poller of an app end at a time, unless they do before."""
+    await link.execute(_SQL["end_of_poller"], *owner.values, poller_id, at)
+
+
 async def touch(link: Link, used: Mapping[str, datetime]) -> None:
     """Write down when keys (by id) were used."""
     await link.execute(_SQL["touch"], list(used), list(used.values()))
@@ -158,4 +169,5 @@ def _noun(row: "asyncpg.Record") -> ApiKey:
         capabilities=None if capabilities is None else tuple(capabilities),
         feature_flags=tuple(row["feature_flags"]),
         integration_id=row["integration_id"],
+        poller_id=row["poller_id"],
     )

@@ -4,7 +4,7 @@
 -- Only of a living environment. Served by api_key_hash_key and environment_pkey.
 SELECT k.id, k.environment_id, k.app_id, k.kind, k.name, k.hint, k.scopes, k.session_id,
        k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.capabilities, k.feature_flags,
-       k.integration_id
+       k.integration_id, k.poller_id
 FROM api_key AS k JOIN environment AS e ON e.id = k.environment_id AND e.deleted_at IS NULL
 WHERE k.hash = $1;
 
@@ -12,14 +12,16 @@ WHERE k.hash = $1;
 -- Of environment $1: the key $2, which is of kind $4 and of app $3 ('': of none).
 -- Served by api_key_pkey.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
-       revoked_at, last_used_at, capabilities, feature_flags, integration_id
+       revoked_at, last_used_at, capabilities, feature_flags, integration_id,
+       poller_id
 FROM api_key
 WHERE id = $2 AND environment_id = $1 AND coalesce(app_id, '') = $3 AND kind = $4;
 
 -- name: lock :one
 -- The same for a change. Served by api_key_pkey.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
-       revoked_at, last_used_at, capabilities, feature_flags, integration_id
+       revoked_at, last_used_at, capabilities, feature_flags, integration_id,
+       poller_id
 FROM api_key
 WHERE id = $2 AND environment_id = $1 AND coalesce(app_id, '') = $3 AND kind = $4 FOR UPDATE;
 
@@ -27,7 +29,8 @@ WHERE id = $2 AND environment_id = $1 AND coalesce(app_id, '') = $3 AND kind = $
 -- Keys of environment $1, app $2 ('': of none) and kind $3 that count at $6: up to $5 behind key $4.
 -- Served by api_key_owner_idx.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
-       revoked_at, last_used_at, capabilities, feature_flags, integration_id
+       revoked_at, last_used_at, capabilities, feature_flags, integration_id,
+       poller_id
 FROM api_key
 WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = $3 AND id > $4
   AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $6)
@@ -36,7 +39,8 @@ ORDER BY id LIMIT $5;
 -- name: page_down :many
 -- The same before a key.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
-       revoked_at, last_used_at, capabilities, feature_flags, integration_id
+       revoked_at, last_used_at, capabilities, feature_flags, integration_id,
+       poller_id
 FROM api_key
 WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = $3 AND id < $4
   AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $6)
@@ -45,13 +49,15 @@ ORDER BY id DESC LIMIT $5;
 -- name: list_all :many
 -- Every key there ever was, for the command line. Served by api_key_pkey.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
-       revoked_at, last_used_at, capabilities, feature_flags, integration_id
+       revoked_at, last_used_at, capabilities, feature_flags, integration_id,
+       poller_id
 FROM api_key ORDER BY id;
 
 -- name: insert :exec
 INSERT INTO api_key (id, environment_id, app_id, kind, name, hash, hint, scopes, session_id,
-                     created_at, expires_at, capabilities, feature_flags, integration_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
+                     created_at, expires_at, capabilities, feature_flags, integration_id,
+                     poller_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
 
 -- name: update :exec
 -- Served by api_key_pkey.
@@ -84,6 +90,22 @@ WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = 'integration'
 UPDATE api_key SET feature_flags = $4
 WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = 'integration'
   AND integration_id = $3 AND revoked_at IS NULL;
+
+-- name: of_poller :one
+-- The newest key of poller $3 that counts at $4. Served by api_key_owner_idx.
+SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
+       revoked_at, last_used_at, capabilities, feature_flags, integration_id,
+       poller_id
+FROM api_key
+WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = 'poller' AND poller_id = $3
+  AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)
+ORDER BY id DESC LIMIT 1;
+
+-- name: end_of_poller :exec
+-- Keys of poller $3 end at $4 at the latest. Served by api_key_owner_idx.
+UPDATE api_key SET expires_at = $4
+WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = 'poller' AND poller_id = $3
+  AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4);
 
 -- name: touch :exec
 -- The keys $1 were used at the times $2. Served by api_key_pkey.

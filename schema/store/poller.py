@@ -7,7 +7,7 @@ import asyncpg
 
 from schema import ids
 from schema.errors import Conflict
-from schema.poller import Helping, Poller, Wanted
+from schema.poller import Helping, Lease, Poller, Wanted
 from schema.store import message, statements
 from schema.store.link import Link
 
@@ -68,8 +68,56 @@ async def consumers(link: Link, poller: Poller, most: int) -> int:
 async def set_consumer(
     link: Link, poller: Poller, consumer_id: str, read_to: str, now: datetime
 ) -> None:
-    """Note how far a consumer has read."""
+    """Note how far a consumer has read; what it held by lease it holds no more."""
     await link.execute(_SQL["set_consumer"], poller.app_id, poller.id, consumer_id, read_to, now)
+
+
+async def begin_consumer(
+    link: Link, poller: Poller, consumer_id: str, read_to: str, now: datetime
+) -> None:
+    """Have a consumer begin behind an id, unless it has begun."""
+    await link.execute(_SQL["begin_consumer"], poller.app_id, poller.id, consumer_id, read_to, now)
+
+
+async def lock_lease(link: Link, poller: Poller, consumer_id: str) -> Lease | None:
+    """Say what a consumer holds, and have others of its name wait; None: it has not begun."""
+    row = await link.fetchrow(_SQL["lock_lease"], poller.app_id, poller.id, consumer_id)
+    if row is None:
+        return None
+    return Lease(
+        read_to=row["read_to"],
+        first_offset=row["first_offset"],
+        message_ids=tuple(row["leased"]),
+        until=row["leased_until"],
+    )
+
+
+async def set_lease(
+    link: Link, poller: Poller, consumer_id: str, lease: Lease, now: datetime
+) -> None:
+    """Note what a consumer that has begun holds."""
+    await link.execute(
+        _SQL["set_lease"],
+        poller.app_id,
+        poller.id,
+        consumer_id,
+        lease.read_to,
+        lease.first_offset,
+        lease.message_ids,
+        lease.until,
+        now,
+    )
+
+
+async def set_key(link: Link, poller: Poller, sealed: bytes) -> None:
+    """Keep the sealed text of a poller's newest key."""
+    await link.execute(_SQL["set_key"], poller.app_id, poller.id, sealed)
+
+
+async def sealed_key(link: Link, poller: Poller) -> bytes | None:
+    """Give the sealed text of a poller's newest key; None: it never had one."""
+    found: bytes | None = await link.fetchval(_SQL["sealed_key"], poller.app_id, poller.id)
+    return found
 
 
 async def read(

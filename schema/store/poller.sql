@@ -42,11 +42,40 @@ SELECT count(*) FROM (
     SELECT FROM poller_consumer WHERE app_id = $1 AND poller_id = $2 LIMIT $3) AS counted;
 
 -- name: set_consumer :exec
--- Consumer ($1, $2, $3) has read to $4 at $5. Served by poller_consumer_pkey.
+-- Consumer ($1, $2, $3) has read to $4 at $5, and holds nothing: the offsets of what it held are not
+-- given again. Served by poller_consumer_pkey.
 INSERT INTO poller_consumer (app_id, poller_id, consumer_id, read_to, updated_at)
 VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (app_id, poller_id, consumer_id)
-DO UPDATE SET read_to = excluded.read_to, updated_at = excluded.updated_at;
+DO UPDATE SET read_to = excluded.read_to, updated_at = excluded.updated_at,
+    first_offset = poller_consumer.first_offset + cardinality(poller_consumer.leased),
+    leased = '{}', leased_until = NULL;
+
+-- name: begin_consumer :exec
+-- Consumer ($1, $2, $3) begins behind $4 at $5, unless it has begun. Served by poller_consumer_pkey.
+INSERT INTO poller_consumer (app_id, poller_id, consumer_id, read_to, updated_at)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (app_id, poller_id, consumer_id) DO NOTHING;
+
+-- name: lock_lease :one
+-- What consumer ($1, $2, $3) holds; others of its name wait. Served by poller_consumer_pkey.
+SELECT read_to, first_offset, leased, leased_until FROM poller_consumer
+WHERE app_id = $1 AND poller_id = $2 AND consumer_id = $3 FOR UPDATE;
+
+-- name: set_lease :exec
+-- Consumer ($1, $2, $3) has read to $4, and holds $6 (the first at offset $5) until $7, as of $8.
+-- Served by poller_consumer_pkey.
+UPDATE poller_consumer
+SET read_to = $4, first_offset = $5, leased = $6, leased_until = $7, updated_at = $8
+WHERE app_id = $1 AND poller_id = $2 AND consumer_id = $3;
+
+-- name: set_key :exec
+-- Served by poller_pkey.
+UPDATE poller SET sealed_key = $3 WHERE app_id = $1 AND id = $2;
+
+-- name: sealed_key :one
+-- Served by poller_pkey.
+SELECT sealed_key FROM poller WHERE app_id = $1 AND id = $2;
 
 -- name: look :many
 -- Of app $1, between the ids $2 and $3 (both exclusive), the oldest $4 messages, and whether they

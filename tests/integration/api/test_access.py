@@ -40,6 +40,13 @@ NOWHERE: Final = "nothing-there"
 # Which kinds of keys an operation takes.
 TAKES: Mapping[Access, set[KeyKind]] = {
     Access.TENANT: {KeyKind.OPERATOR, KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION},
+    Access.READER: {
+        KeyKind.OPERATOR,
+        KeyKind.APP,
+        KeyKind.PORTAL,
+        KeyKind.INTEGRATION,
+        KeyKind.POLLER,
+    },
     Access.SERVICE: {KeyKind.OPERATOR, KeyKind.APP},
     Access.PORTAL: {KeyKind.PORTAL},
     Access.PUBLISHER: {KeyKind.OPERATOR},
@@ -141,6 +148,8 @@ async def things_of(gateway: Gateway, tenant: Tenant) -> dict[str, str]:
         await http.post("/api/v1/event-type", json=event_type)
         rules = (await http.get("/api/v1/alert-rule")).json()["data"]
         poller = await http.post(f"/api/v1/app/{tenant.app_id}/poller", json={})
+        sink_id = poller.json()["id"]
+        await http.post(f"/api/v1/auth/app/{tenant.app_id}/poller/{sink_id}/token/rotate", json={})
         return {
             "app_id": tenant.app_id,
             "endpoint_id": tenant.endpoint_id,
@@ -153,7 +162,7 @@ async def things_of(gateway: Gateway, tenant: Tenant) -> dict[str, str]:
             "key_id": (await http.post(keys, json={"name": "Others' key"})).json()["id"],
             "rejected_id": await rows.rejected(tenant.link, tenant.environment_id),
             "rule_id": rules[0]["id"],
-            "sink_id": poller.json()["id"],
+            "sink_id": sink_id,
             "consumer_id": "others-consumer",
             "event_type_name": "others.type",
             "env_id": tenant.environment_id,
@@ -227,7 +236,7 @@ async def holders(gateway: Gateway, own: Tenant, other: Tenant) -> tuple[Holder,
             of="away",
         ),
     ]
-    for kind in (KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION):
+    for kind in (KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION, KeyKind.POLLER):
         for of, tenant in (("own", own), ("other", other)):
             key = await make_key(pool, home, kind=kind, app_id=tenant.app_id)
             made.append(Holder(name=f"{of} {kind}'s", key=key, kind=kind, of=of))
@@ -286,7 +295,8 @@ def canaries(ground: Ground, holder: Holder) -> Iterator[str]:
 async def standing(ground: Ground) -> list[Any]:
     """Give all that there is of the other app."""
     tables = ("endpoint", "endpoint_secret", "message", "delivery", "attempt", "dead_letter",
-              "dead_letter_group", "task", "integration", "api_key")  # fmt: skip
+              "dead_letter_group", "task", "integration", "api_key", "poller",
+              "poller_consumer")  # fmt: skip
     asked = " UNION ALL ".join(
         f"SELECT '{table}' AS whose, (to_jsonb(t) - 'last_used_at')::text AS what"
         f" FROM {table} AS t WHERE app_id = $1"
@@ -318,7 +328,7 @@ async def test_nothing_is_done_for_whoever_may_not(ground: Ground, operation: Op
 @every_operation
 async def test_who_may_is_let_through(ground: Ground, operation: Operation) -> None:
     """With nothing there to be changed: where the path names no more than an app, there is none."""
-    is_whole = operation.access is not Access.TENANT
+    is_whole = operation.access not in {Access.TENANT, Access.READER}
     places = {} if is_whole else {"app_id": ground.own.app_id}
     for holder in ground.holders:
         if is_admitted(operation, holder) and operation.access is not Access.PORTAL:
@@ -377,7 +387,8 @@ async def test_the_other_app_is_there_all_the_same_for_its_operator(ground: Grou
     """Else the walks above would say nothing."""
     operator = ground.holders[0]
     for operation in GUARDED:
-        if operation.method == "GET" and operation.access in {Access.TENANT, Access.SERVICE}:
+        of_app = operation.access in {Access.TENANT, Access.READER, Access.SERVICE}
+        if operation.method == "GET" and of_app:
             said = await ask(ground, operation, ground.others_things, operator.key)
             # A health has no history yet, and so on: what is named by an id is there.
             assert said.status == 200, named(operation)

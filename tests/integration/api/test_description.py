@@ -114,8 +114,18 @@ async def places(desk: Desk) -> dict[str, str]:
         "rejected_id": await rows.rejected(desk.link, tenant.environment_id),
         "task_id": task.id,
         "integ_id": (await http.post(integrations, json={"name": "i"})).json()["id"],
+        "sink_id": await poller(desk, tenant.app_id),
         "rule_id": (await http.post("/api/v1/alert-rule", json=rule)).json()["id"],
     }
+
+
+async def poller(desk: Desk, app_id: str) -> str:
+    http = desk.gateway.http()
+    made = await http.post(f"/api/v1/app/{app_id}/poller", json={})
+    sink_id = str(made.json()["id"])
+    key = await http.post(f"/api/v1/auth/app/{app_id}/poller/{sink_id}/token/rotate", json={})
+    assert key.status_code == 201
+    return sink_id
 
 
 async def operational_endpoint(desk: Desk) -> str:
