@@ -7,6 +7,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from svix.api import SvixAsync
+from svix.api_internal.message import MessageAsync
+from svix.models import PollerV2CommitIn
 
 from gateway.config import GatewayConfig
 from schema.api_key import KeyKind
@@ -98,6 +101,21 @@ async def test_what_is_leased_is_nobody_elses_until_it_is_committed(
     assert (ids_of(second), second["done"]) == (sent[3:], True)
     assert offsets_of(first) + offsets_of(second) == [0, 1, 2, 3]
     assert ids_of(await leased(http, place(tenant, sink, "other"))) == sent
+
+
+async def test_the_official_client_leases_and_commits(
+    svix: SvixAsync, http: httpx.AsyncClient, tenant: Tenant, sink: str
+) -> None:
+    sent = await stored(http, tenant, sink, 2)
+    client = MessageAsync(svix.message._client, svix.message._httpx_client).pollerv2
+
+    page = await client.consumer_poll(tenant.app_id, sink, "c")
+    last = PollerV2CommitIn(offset=page.data[-1].offset)
+    await client.consumer_commit(tenant.app_id, sink, "c", last)
+    after = await client.consumer_poll(tenant.app_id, sink, "c")
+
+    assert [message.id for message in page.data] == sent
+    assert (after.data, after.done) == ([], True)
 
 
 async def test_a_lease_that_is_over_gives_the_same_messages_at_the_same_offsets(
