@@ -149,6 +149,7 @@ def gateway_config(settings: Settings, *, shards: int) -> GatewayConfig:
         app_events_per_s=settings.app_events_per_s,
         app_backlog=settings.app_backlog,
         poll_margin_s=settings.poll_margin_s,
+        svix_headers=settings.svix_headers,
         https_only=settings.https_only,
         allowed_networks=settings.allowed_networks,
         disable_after_days=settings.disable_after_days,

@@ -26,7 +26,7 @@ from dispatcher.config import DispatcherConfig
 from dispatcher.transport import request_head
 from schema import ids
 from schema.address import EndpointUrl, UrlFault, check_url
-from schema.endpoint import EndpointState, secret_context
+from schema.endpoint import SENT_ALWAYS, EndpointState, secret_context
 from schema.retry import RetryPolicy
 from schema.store import directory as store
 from schema.store.link import Pool
@@ -36,7 +36,7 @@ from signer.standard import Signer
 from signer.vault import Vault
 
 MAX_APPS: Final = 20_000  # in memory; the oldest goes first
-OWN_HEADERS: Final = ((b"User-Agent", b"Hookline/0.1"), (b"Accept", b"*/*"))
+OWN_HEADERS: Final = tuple((name.encode(), value.encode()) for name, value in SENT_ALWAYS)
 MAX_UNKNOWN: Final = 10_000
 APPS_PER_READ: Final = 500
 # What an event names: an environment (None is the app's own, or the default one); an app id or uid.

@@ -26,6 +26,7 @@ class GatewayConfig:
         tokens: What Svix's tokens are signed with; None takes none.
         poll_margin_s: How long a publication may take from its id to the stream; whoever polls
             sees messages that much later, and misses none.
+        svix_headers: Whether dispatchers send the `svix-*` header names as well.
         deaf_cache_s: The same while the connection for notifications is down.
     """
 
@@ -41,6 +42,7 @@ class GatewayConfig:
     https_only: bool = False
     allowed_networks: tuple[Network, ...] = ()
     allow_ip_literals: bool = False
+    svix_headers: bool = False
     key_cache_s: float = 60.0
     deaf_cache_s: float = 0.5
     cached_keys: int = 10_000

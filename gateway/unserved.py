@@ -17,13 +17,14 @@ _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
     "": (
         "/api/v1/app/stats/count-active",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",
-        "/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/headers",
         "/api/v1/app/{app_id}/stats/attempts",
         "/api/v1/auth/one-time-token",
         "/api/v1/event-type/export/openapi",
         "/api/v1/stats/app/{app_id}/attempt",
         "/api/v1/stats/endpoint/count",
+    ),
+    "Send an example, by POST to the endpoint's `send-example`, and read its attempts.": (
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",
     ),
     "There are no members: make keys, at /api/v1/management/authentication/{env_id}/api-token.": (
         "/api/v1/auth/org-group-admin-token",

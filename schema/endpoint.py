@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from schema.retry import RetryPolicy
+
+# The headers that every request has, before the endpoint's own.
+SENT_ALWAYS: Final = (("User-Agent", "Hookline/0.1"), ("Accept", "*/*"))
 
 
 class EndpointState(StrEnum):

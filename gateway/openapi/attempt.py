@@ -25,7 +25,9 @@ from gateway.openapi.shape import (
     TEXT,
     TIME,
     about,
+    many,
     maybe,
+    named,
     page_of,
     ref,
     text,
@@ -80,6 +82,17 @@ ATTEMPT: Final = Resource(
             },
             {"responseHeaders": ANYTHING, "msg": maybe(ref("MessageOut"))},
         ),
+        "MessageAttemptHeadersOut": thing(
+            {
+                "sentHeaders": about(named(), "The endpoint's own are those that it has now."),
+                "sensitive": about(many(TEXT), "The names of those that are not shown."),
+            },
+            {
+                "responseHeaders": about(
+                    maybe(many(many(TEXT, least=2, most=2))), "Those of a failed attempt's answer."
+                )
+            },
+        ),
         "EmptyResponse": thing({}),
         "CountOut": thing({"count": COUNT, "approximated": FLAG}),
     },
@@ -121,6 +134,11 @@ ATTEMPT: Final = Resource(
             summary="Give an attempt.",
             query=(EXPANDED,),
             answers=done(ref("MessageAttemptOut")),
+        ),
+        f"GET {_ONE}/headers": Said(
+            id="v1.message-attempt.get-headers",
+            summary="Give the headers that were sent, and those of the answer; no secrets.",
+            answers=done(ref("MessageAttemptHeadersOut")),
         ),
         f"DELETE {_ONE}/content": Said(
             id="v1.message-attempt.expunge-content",

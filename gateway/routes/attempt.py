@@ -14,6 +14,7 @@ from gateway import trail
 from gateway.answer import answer, nothing
 from gateway.auth import Access, Caller, resolve_app
 from gateway.cursor import envelope
+from gateway.headers import unseal
 from gateway.locate import find_message, find_stored
 from gateway.parts import parts
 from gateway.query import Query
@@ -22,6 +23,7 @@ from gateway.routes import message as messages
 from gateway.routes.endpoint import KIND as ENDPOINT_KIND
 from gateway.routes.endpoint import find_endpoint
 from gateway.routing import AnyOperation, Operation
+from gateway.sent import answered, sent
 from gateway.status import Status, as_text, read_code_class, read_status
 from gateway.window import is_key, read_window_of
 from schema import event, ids
@@ -53,6 +55,7 @@ def routes() -> list[AnyOperation]:
         (f"{_MESSAGE}/attempt", list_by_message),
         (f"{_MESSAGE}/endpoint/{{endpoint_id}}/attempt", list_by_message),
         (_ONE, get),
+        (f"{_ONE}/headers", get_headers),
     ]
     return [
         *(
@@ -178,17 +181,22 @@ async def list_by_message(request: Request, caller: Caller) -> Response:
 
 async def get(request: Request, caller: Caller) -> Response:
     """Give an attempt."""
-    given = parts(request)
-    app = await resolve_app(request, caller)
-    message = await find_message(given, app.id, request.path_params["msg_id"])
-    ident: str = request.path_params["attempt_id"]
-    found = None
-    if is_key(ids.ATTEMPT, ident):
-        async with given.connection() as link:
-            found = await store.by_id(link, app.id, ident)
-    if found is None or found.message_id != message.id:
-        raise NotFound(KIND)
+    _, found = await _named(request, caller)
     return answer(show(found, with_content=True))
+
+
+async def get_headers(request: Request, caller: Caller) -> Response:
+    """Give the headers of an attempt and of its answer, less what is secret."""
+    given = parts(request)
+    message, found = await _named(request, caller)
+    async with given.connection() as link:
+        endpoint = await endpoints.find(link, found.app_id, found.endpoint_id)
+    sealed = None if endpoint is None else endpoint.headers
+    own = unseal(given.vault, found.app_id, found.endpoint_id, sealed)
+    shown, sensitive = sent(found, message, own, svix_headers=given.config.svix_headers)
+    return answer(
+        {"sentHeaders": shown, "responseHeaders": answered(found), "sensitive": sensitive}
+    )
 
 
 async def expunge(request: Request, caller: Caller) -> Response:
@@ -215,6 +223,21 @@ async def resend(request: Request, caller: Caller) -> Response:
         endpoint = await find_endpoint(link, request, app)
     await send_again(given, caller, app, message, endpoint)
     return answer({}, 202)
+
+
+async def _named(request: Request, caller: Caller) -> tuple[Message, Attempt]:
+    """Find the attempt that a path names, and its message."""
+    given = parts(request)
+    app = await resolve_app(request, caller)
+    message = await find_message(given, app.id, request.path_params["msg_id"])
+    ident: str = request.path_params["attempt_id"]
+    found = None
+    if is_key(ids.ATTEMPT, ident):
+        async with given.connection() as link:
+            found = await store.by_id(link, app.id, ident)
+    if found is None or found.message_id != message.id:
+        raise NotFound(KIND)
+    return message, found
 
 
 def _read_filter(query: Query) -> store.Filter | None:

@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from svix.api import (
     ApplicationIn,
+    EndpointHeadersIn,
     EndpointPatch,
     MessageAttemptGetOptions,
     MessageAttemptListAttemptedDestinationsOptions,
@@ -357,6 +358,42 @@ class TestAttempts:
         )
         assert (shown.response, shown.response_status_code) == ("EXPUNGED", 500)
         assert kept is None
+
+    async def test_headers_of_a_deleted_endpoint_and_an_expunged_answer_are_not_told(
+        self, svix: SvixAsync, gateway: Gateway, tenant: Tenant
+    ) -> None:
+        await svix.endpoint.set_headers(
+            "one", "e1", EndpointHeadersIn(headers={"X-A": "b", "X-Api-Key": "s3cret"})
+        )
+        message_id = await tenant.owed(State.DEAD, attempts=1)
+        ident = await tenant.tried(message_id, 500)
+        path = f"/api/v1/app/one/msg/{message_id}/attempt/{ident}/headers"
+
+        before = (await gateway.http().get(path)).json()
+        await svix.message_attempt.expunge_content("one", message_id, ident)
+        await svix.endpoint.delete("one", "e1")
+        after = (await gateway.http().get(path)).json()
+
+        assert before["sentHeaders"]["x-a"] == "b"
+        assert before["sensitive"] == ["x-api-key", "webhook-signature"]
+        assert before["responseHeaders"] == [["content-type", "text/plain"]]
+        assert before["sentHeaders"].items() - after["sentHeaders"].items() == {("x-a", "b")}
+        assert (after["sensitive"], after["responseHeaders"]) == (["webhook-signature"], None)
+
+    async def test_headers_are_of_the_attempts_message_and_app_only(
+        self, svix: SvixAsync, gateway: Gateway, tenant: Tenant
+    ) -> None:
+        message_id = await tenant.owed(State.DELIVERED)
+        other = await tenant.owed(State.DELIVERED)
+        ident = await tenant.tried(message_id)
+        await svix.application.create(ApplicationIn(name="Two", uid="two"))
+
+        for place in (
+            f"one/msg/{other}/attempt/{ident}",
+            f"two/msg/{message_id}/attempt/{ident}",
+            f"one/msg/{message_id}/attempt/atmpt_x",
+        ):
+            assert (await gateway.http().get(f"/api/v1/app/{place}/headers")).status_code == 404
 
     async def test_an_attempt_is_of_its_message_and_app_only(
         self, svix: SvixAsync, tenant: Tenant

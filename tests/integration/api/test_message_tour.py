@@ -105,6 +105,33 @@ async def tried_once(svix: SvixAsync, receiver: Receiver) -> tuple[MessageOut, s
 
 
 @pytest.mark.usefixtures("app_id")
+async def test_the_headers_of_an_attempt_are_told_as_the_receiver_got_them(
+    svix: SvixAsync, http: httpx.AsyncClient, receiver: Receiver
+) -> None:
+    receiver.script("/in", answer(500, {"X-Why": "no", "Set-Cookie": "a=b"}))
+    own = {"X-A": "b", "Accept": "text/plain", "Authorization": "Bearer s3cret"}
+    await endpoint_at(svix, receiver, "/in", headers=own)
+    made = await svix.message.create("one", MessageIn(event_type="a.b", payload=PAYLOAD))
+    await attempted(svix, made.id)
+    [attempt] = (await svix.message_attempt.list_by_msg("one", made.id)).data
+
+    told = await http.get(f"/api/v1/app/one/msg/{made.id}/attempt/{attempt.id}/headers")
+
+    got: dict[str, str] = {}
+    for name, value in receiver.requests[0].headers:
+        got[name] = f"{got[name]}, {value}" if name in got else value
+    shown, hidden = told.json()["sentHeaders"], told.json()["sensitive"]
+    off_s = int(got.pop("webhook-timestamp")) - int(shown.pop("webhook-timestamp"))
+    assert told.status_code == 200
+    assert sorted(hidden) == ["authorization", "webhook-signature"]
+    assert shown == {name: value for name, value in got.items() if name not in hidden}
+    assert off_s in {-1, 0, 1}
+    answered = dict(told.json()["responseHeaders"])
+    assert (answered["x-why"], answered["set-cookie"]) == ("no", "***")
+    assert "s3cret" not in told.text
+
+
+@pytest.mark.usefixtures("app_id")
 async def test_a_message_and_its_attempts_are_found_by_every_filter(
     svix: SvixAsync, receiver: Receiver
 ) -> None:
