@@ -42,7 +42,8 @@ def run(*command: str, cwd: Path, within_s: float = INSTALL_S) -> None:
         env={**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"},
     )
     if done.returncode:
-        pytest.fail(f"{' '.join(command)} failed:\n{done.stderr[-2_000:]}", pytrace=False)
+        said = (done.stdout + done.stderr)[-2_000:]  # Maven tells its errors to stdout
+        pytest.fail(f"{' '.join(command)} failed:\n{said}", pytrace=False)
 
 
 def node_modules() -> Path:
