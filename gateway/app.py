@@ -24,6 +24,7 @@ from gateway.parts import Parts
 from gateway.publish import Publisher
 from gateway.routes import (
     alert_rule,
+    app_stats,
     application,
     attempt,
     auth,
@@ -165,6 +166,7 @@ def operations() -> list[AnyOperation]:
         *task.routes(),
         *background_task.routes(),
         *statistics.routes(),
+        *app_stats.routes(),
         *rejected_event.routes(),
         *operational_webhook.routes(),
         *alert_rule.routes(),

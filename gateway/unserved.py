@@ -16,12 +16,8 @@ from gateway.routing import OpenHandler, OpenOperation, Table, build
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
     "": (
-        "/api/v1/app/stats/count-active",
-        "/api/v1/app/{app_id}/stats/attempts",
         "/api/v1/auth/one-time-token",
         "/api/v1/event-type/export/openapi",
-        "/api/v1/stats/app/{app_id}/attempt",
-        "/api/v1/stats/endpoint/count",
     ),
     "Send an example, by POST to the endpoint's `send-example`, and read its attempts.": (
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",
@@ -110,6 +106,9 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
     "Metrics are at GET /metrics, for Prometheus.": (
         "/api/v1/management/environment-settings/customer-otel",
         "/api/v1/management/environment-settings/customer-otel/test",
+    ),
+    "By event type nothing is counted: GET /api/v1/stats/app/{app_id}/attempt counts the rest.": (
+        "/api/v1/app/{app_id}/stats/attempts",
     ),
     "Read the log: GET /api/v1/app/{app_id}/msg.": (
         "/api/v1/app/{app_id}/events",

@@ -3,13 +3,27 @@
 A page is given as the API shows it, with the id of its last app.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from schema.store import statements
 from schema.store.link import Link
 
 _SQL = statements.load("statistics")
+
+
+class Attempted(NamedTuple):
+    """Attempts of some periods, one after the other, by how they ended."""
+
+    delivered: list[int]
+    failed: list[int]
+
+
+class Endpoints(NamedTuple):
+    """How many endpoints there are; a paused one is active."""
+
+    active: int
+    disabled: int
 
 
 class Page(NamedTuple):
@@ -51,3 +65,32 @@ async def subscriptions(link: Link, environment_id: str, *, behind: str, most: i
         for row in rows
     ]
     return Page(shown, rows[-1]["id"] if len(rows) == most else None)
+
+
+async def attempted(
+    link: Link, app_id: str, *, since: datetime, period: timedelta, periods: int
+) -> Attempted:
+    """Count the attempts for an app, period by period; a period is whole minutes."""
+    counted = Attempted([0] * periods, [0] * periods)
+    period_s = int(period.total_seconds())
+    until = since + periods * period
+    for row in await link.fetch(_SQL["attempted"], app_id, since, until, period_s):
+        counted.delivered[row["period"]] = row["delivered"]
+        counted.failed[row["period"]] = row["failed"]
+    return counted
+
+
+async def endpoints(link: Link, environment_id: str, *, without_play: bool) -> Endpoints:
+    """Count the endpoints of an environment."""
+    row = await link.fetchrow(_SQL["endpoints"], environment_id, without_play)
+    return Endpoints(row["active"], row["disabled"]) if row else Endpoints(0, 0)
+
+
+async def active_apps(
+    link: Link, environment_id: str, *, without_play: bool, without_disabled: bool
+) -> int:
+    """Count the apps of an environment that have an endpoint."""
+    number: int = await link.fetchval(
+        _SQL["active_apps"], environment_id, without_play, without_disabled
+    )
+    return number

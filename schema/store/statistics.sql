@@ -30,3 +30,39 @@ LEFT JOIN LATERAL (
     WHERE p.app_id = a.id AND p.deleted_at IS NULL
     OFFSET 0) AS e ON true
 ORDER BY a.id;
+
+-- name: attempted :many
+-- The attempts for app $1 from $2 to before $3, in periods of $4 seconds that begin at $2: which
+-- period, and how many were delivered and how many not. Served by rollup_minute_pkey.
+SELECT floor(extract(epoch FROM bucket - $2::timestamptz) / $4::integer)::integer AS period,
+       sum(delivered)::bigint AS delivered,
+       sum(status_3xx + status_4xx + status_5xx + no_answer)::bigint AS failed
+FROM rollup_minute
+WHERE app_id = $1 AND bucket >= $2::timestamptz AND bucket < $3::timestamptz
+GROUP BY 1;
+
+-- name: endpoints :one
+-- How many endpoints environment $1 has that are disabled, and that are not; $2 without those at
+-- Svix Play. Served by app_pkey and endpoint_pkey.
+SELECT coalesce(sum(e.active), 0)::bigint AS active, coalesce(sum(e.disabled), 0)::bigint AS disabled
+FROM app AS a
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE state <> 'disabled') AS active,
+           count(*) FILTER (WHERE state = 'disabled') AS disabled
+    FROM endpoint
+    WHERE app_id = a.id AND deleted_at IS NULL
+      AND (NOT $2 OR url !~ '^https?://(api\.)?play\.svix\.com/')
+    OFFSET 0) AS e
+WHERE a.environment_id = $1 AND a.kind = 'tenant' AND a.deleted_at IS NULL;
+
+-- name: active_apps :one
+-- How many apps of environment $1 have an endpoint: $2 one that is not at Svix Play, $3 that is not
+-- disabled. Served by app_pkey and endpoint_pkey.
+SELECT count(*)
+FROM app AS a
+CROSS JOIN LATERAL (
+    SELECT FROM endpoint
+    WHERE app_id = a.id AND deleted_at IS NULL AND (NOT $3 OR state <> 'disabled')
+      AND (NOT $2 OR url !~ '^https?://(api\.)?play\.svix\.com/')
+    LIMIT 1) AS e
+WHERE a.environment_id = $1 AND a.kind = 'tenant' AND a.deleted_at IS NULL;

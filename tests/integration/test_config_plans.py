@@ -55,6 +55,9 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
         {"app_pkey", "rollup_minute_pkey"},
     ),
     ("statistics", "subscriptions", [ENVIRONMENT, "", 9], {"app_pkey", "endpoint_pkey"}),
+    ("statistics", "attempted", [APP, NOW, NOW, 3_600], {"rollup_minute_pkey"}),
+    ("statistics", "endpoints", [ENVIRONMENT, True], {"app_pkey", "endpoint_pkey"}),
+    ("statistics", "active_apps", [ENVIRONMENT, True, True], {"app_pkey", "endpoint_pkey"}),
     ("app", "page_up", [ENVIRONMENT, "", 51, True, True, True], {"app_pkey", "endpoint_pkey"}),
     ("app", "page_down", [ENVIRONMENT, "~", 51, True, True, True], {"app_pkey", "endpoint_pkey"}),
     ("endpoint", "by_id", [APP, ENDPOINT], {"endpoint_pkey"}),
@@ -93,8 +96,13 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("event_type", "checked", [ENVIRONMENT], {"event_type_checked_idx"}),
     ("event_type", "export", [ENVIRONMENT, 500, ""], {"event_type_pkey"}),
 ]
-# A handful of rows of one endpoint, which an index finds and which are then put in order.
-SORTED = {("endpoint_secret", "live"), ("statistics", "subscriptions")}
+# A handful of rows of one endpoint, which an index finds and which are then put in order; or the
+# minutes of one app, to be put together.
+SORTED = {
+    ("endpoint_secret", "live"),
+    ("statistics", "subscriptions"),
+    ("statistics", "attempted"),
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

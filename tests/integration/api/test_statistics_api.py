@@ -115,3 +115,85 @@ async def test_a_time_or_apps_that_cannot_be_are_refused(svix: SvixAsync) -> Non
 
     assert [fault.loc for fault in backwards.value.detail] == [["body", "since"]]
     assert [fault.loc for fault in nobody.value.detail] == [["body", "appIds"]]
+
+
+async def test_the_attempts_of_an_app_are_counted_by_period(
+    http: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    until = now().replace(minute=0, second=0, microsecond=0)
+    for at, numbers in (
+        (until - 120 * MINUTE, (1, 1, 1, 1, 1)),
+        (until - 61 * MINUTE, (2, 0, 0, 0, 3)),
+        (until - 1 * MINUTE, (4, 0, 0, 0, 0)),
+        (until - 121 * MINUTE, (100, 0, 0, 0, 0)),
+    ):
+        await tried(tenant, at, *numbers)
+    path = f"/api/v1/stats/app/{tenant.uid}/attempt"
+    span = {
+        "startDate": (until - 90 * MINUTE).isoformat(),
+        "endDate": (until - MINUTE).isoformat(),
+    }
+
+    hours = (await http.get(path, params=span)).json()
+    fives = (await http.get(path, params=span | {"period": "FiveMinutes"})).json()
+    day = (await http.get(path)).json()
+
+    assert hours["period"] == "OneHour"
+    assert hours["data"] == {"successCount": [3, 4], "failureCount": [7, 0], "canceledCount": None}
+    assert datetime.fromisoformat(hours["startDate"]) == until - 120 * MINUTE
+    assert datetime.fromisoformat(hours["endDate"]) == until
+    assert fives["data"]["successCount"] == [0] * 5 + [2] + [0] * 11 + [4]
+    assert sum(day["data"]["successCount"]) == 107
+    assert len(day["data"]["successCount"]) in (24, 25)
+
+
+async def test_periods_that_cannot_be_counted_are_refused(
+    http: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    path = f"/api/v1/stats/app/{tenant.app_id}/attempt"
+    at = now()
+    refused: list[tuple[int, dict[str, str]]] = [
+        (400, {"period": "OneYear"}),
+        (400, {"endDate": (at + MINUTE).isoformat()}),
+        (400, {"startDate": at.isoformat(), "endDate": (at - MINUTE).isoformat()}),
+        (400, {"startDate": (at - timedelta(days=8)).isoformat(), "period": "FiveMinutes"}),
+        (400, {"startDate": "0001-01-01T00:00:00Z"}),
+        (422, {"event_types": "a"}),
+    ]
+
+    statuses = [(await http.get(path, params=query)).status_code for _, query in refused]
+
+    assert statuses == [status for status, _ in refused]
+    ancient = await http.get(path, params={"endDate": "0001-01-01T00:00:00Z"})
+    assert ancient.status_code == 400
+    assert (await http.get("/api/v1/stats/app/nobody/attempt")).status_code == 404
+
+
+async def test_endpoints_and_the_apps_that_have_some_are_counted(
+    svix: SvixAsync, http: httpx.AsyncClient
+) -> None:
+    live, off, play, _ = [
+        await svix.application.create(ApplicationIn(name=name))
+        for name in ("live", "off", "play", "bare")
+    ]
+    for app, url, disabled in (
+        (live, URL, False),
+        (live, URL, True),
+        (off, URL, True),
+        (play, "https://play.svix.com/in/x", False),
+    ):
+        await svix.endpoint.create(app.id, EndpointIn(url=url, disabled=disabled))
+    gone = await svix.endpoint.create(live.id, EndpointIn(url=URL))
+    await svix.endpoint.delete(live.id, gone.id)
+
+    async def counted(path: str, **query: str) -> Any:
+        return (await http.get(f"/api/v1/{path}", params=query)).json()
+
+    every = {"exclude_svix_play": "false"}
+    assert await counted("stats/endpoint/count") == {"active": 1, "disabled": 2}
+    assert await counted("stats/endpoint/count", **every) == {"active": 2, "disabled": 2}
+    assert await counted("app/stats/count-active") == {"count": 1}
+    assert await counted("app/stats/count-active", **every) == {"count": 2}
+    every |= {"exclude_disabled": "false"}
+    assert await counted("app/stats/count-active", exclude_disabled="false") == {"count": 2}
+    assert await counted("app/stats/count-active", **every) == {"count": 3}
