@@ -1,4 +1,4 @@
-"""A task that only counts: some apps at a time, its result written at the end.
+"""A task that only counts or lists: a page at a time, its result written at the end.
 
 It sends nothing and keeps no parts: a crash, or another dispatcher, begins it anew.
 """
@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import orjson
 
+from dispatcher import task_export
 from dispatcher.parts import Parts
 from dispatcher.task_told import tell
 from schema.errors import Unavailable
+from schema.store import event_type as event_types
 from schema.store import statistics
 from schema.store import task_step as store
 from schema.store.link import Link
@@ -20,11 +22,16 @@ from schema.store.statistics import Page
 from schema.store.task_step import Held, Lease
 from schema.task import TaskKind, TaskState
 
-LEASE_S: Final = 60.0  # of a page of apps
-APPS: Final = 100  # of a page
+LEASE_S: Final = 60.0  # of a page
+APPS: Final = 100  # or event types, of a page
 MOST_BYTES: Final = 16 * 1024 * 1024  # of a result
 _PAUSE_S: Final = 0.5
 _FIELDS: Final = {TaskKind.APP_STATS: "appStats", TaskKind.EVENT_TYPES: "event_types"}
+_FEWER: Final = {
+    TaskKind.APP_STATS: "name fewer apps",
+    TaskKind.EVENT_TYPES: "name fewer apps",
+    TaskKind.EXPORT_OPENAPI: "archive event types, or list them with their schemas",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -84,6 +91,8 @@ class Count:
 
     async def _page(self, link: Link, behind: str) -> Page:
         task, plan = self._task, self._task.plan
+        if task.kind is TaskKind.EXPORT_OPENAPI:
+            return await _webhooks(link, task.environment_id, behind)
         if task.kind is TaskKind.EVENT_TYPES:
             return await statistics.subscriptions(
                 link, task.environment_id, behind=behind, most=APPS
@@ -99,13 +108,21 @@ class Count:
             app_ids=plan.app_ids,
         )
 
+    async def _result(self, found: list[dict[str, Any]]) -> dict[str, Any]:
+        kind = self._task.kind
+        if kind is not TaskKind.EXPORT_OPENAPI:
+            return {_FIELDS[kind]: found}
+        named = [(one["name"], one["webhook"]) for one in found]
+        return {"schemaZip": await asyncio.to_thread(task_export.url_of, named)}
+
     async def _end(self, link: Link, found: list[dict[str, Any]] | None) -> None:
         """Write the result; None: it is too large."""
         state, why = TaskState.FINISHED, ""
-        result: dict[str, Any] = {_FIELDS[self._task.kind]: found}
         if found is None:
             state, result = TaskState.FAILED, {}
-            why = f"the result has more than {MOST_BYTES} bytes: name fewer apps"
+            why = f"the result has more than {MOST_BYTES} bytes: {_FEWER[self._task.kind]}"
+        else:
+            result = await self._result(found)
         async with link.transaction():
             held = await store.fence(link, self._lease, LEASE_S)
             if held is not None and held.state is TaskState.RUNNING:
@@ -113,3 +130,12 @@ class Count:
                 await store.end(link, self._task.id, state, at=self._given.clock(), why=why)
                 await tell(link, self._task, state, result)
                 await store.release(link, self._lease)
+
+
+async def _webhooks(link: Link, environment_id: str, behind: str) -> Page:
+    """Give the next event types as webhooks; archived ones are passed over."""
+    page = await event_types.export(link, environment_id, behind=behind, most=APPS)
+    shown = [
+        {"name": one.name, "webhook": task_export.webhook(one)} for one in page if not one.archived
+    ]
+    return Page(shown, page[-1].name if len(page) == APPS else None)

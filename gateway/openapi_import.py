@@ -132,7 +132,8 @@ def _alone(spec: Mapping[str, Any], value: Any, needed: dict[str, Any]) -> Any: 
         if name not in needed:
             needed[name] = {}  # so that what refers to itself comes to an end
             needed[name] = _alone(spec, _named(spec, ref), needed)
-        copy["$ref"] = f"#/{_HERE}/{name}"
+        written = name.replace("~", "~0")
+        copy["$ref"] = f"#/{_HERE}/{written}"
     return _nullable(copy)
 
 

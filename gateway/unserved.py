@@ -17,7 +17,6 @@ _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
     "": (
         "/api/v1/auth/one-time-token",
-        "/api/v1/event-type/export/openapi",
     ),
     "Send an example, by POST to the endpoint's `send-example`, and read its attempts.": (
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",

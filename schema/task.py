@@ -28,10 +28,11 @@ class TaskKind(StrEnum):
     EVENT_TYPES = "event-type.aggregate"
     PURGE_CONTENT = "application.purge_content"
     BROADCAST = "message.broadcast"
+    EXPORT_OPENAPI = "sdk.generate"
 
 
 OF_LETTERS: Final = frozenset({TaskKind.REDELIVER, TaskKind.DISCARD, TaskKind.PURGE})
-COUNTING: Final = frozenset({TaskKind.APP_STATS, TaskKind.EVENT_TYPES})
+COUNTING: Final = frozenset({TaskKind.APP_STATS, TaskKind.EVENT_TYPES, TaskKind.EXPORT_OPENAPI})
 # Those that owe messages to endpoints, and see what becomes of it.
 SENDING: Final = frozenset(
     {TaskKind.REDELIVER, TaskKind.RECOVER, TaskKind.REPLAY, TaskKind.BULK_REPLAY}

@@ -140,6 +140,11 @@ EVENT_TYPE: Final = Resource(
             body=ref("EventTypeImportOpenApiIn"),
             answers=done(ref("EventTypeImported")),
         ),
+        f"POST {_ALL}/export/openapi": Said(
+            id="v1.event-type.export-openapi",
+            summary="Have the event types written as an OpenAPI description, in a zip.",
+            answers={202: ref("BackgroundTaskStarted")},
+        ),
         f"GET {_ONE}/schema-fault": Said(
             id="v1.event-type.list-schema-faults",
             summary="List where payloads were not as the schema says, the last first.",

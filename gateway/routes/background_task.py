@@ -45,8 +45,6 @@ STATUSES: Final[Mapping[str, tuple[TaskState, ...]]] = {
     "failed": (TaskState.FAILED, TaskState.CANCELLED),
 }
 _STATUS_OF: Final = {state: status for status, states in STATUSES.items() for state in states}
-# Svix's other kinds may be asked for: there are none of them.
-OTHERS: Final = ("sdk.generate",)
 
 
 def routes() -> list[AnyOperation]:
@@ -90,7 +88,7 @@ async def list_tasks(request: Request, caller: Caller) -> Response:
     query = Query(request)
     page = read_page(request, default_ascending=False, check=lambda key: is_key(ids.TASK, key))
     status = query.choice("status", tuple(STATUSES))
-    kind = query.choice("task", (*KINDS, *OTHERS))
+    kind = query.choice("task", KINDS)
     wanted = Choice(
         environment_id=caller.environment_id,
         states=None if status is None else STATUSES[status],

@@ -1,5 +1,9 @@
 """Statistics through the official client, counted by a real dispatcher."""
 
+import base64
+import io
+import json
+import zipfile
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,7 +11,14 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from svix.api import ApplicationIn, AppUsageStatsIn, EndpointIn, EventTypeIn, SvixAsync
+from svix.api import (
+    ApplicationIn,
+    AppUsageStatsIn,
+    EndpointIn,
+    EventTypeImportOpenApiIn,
+    EventTypeIn,
+    SvixAsync,
+)
 from svix.exceptions import HTTPValidationError
 from svix.models import BackgroundTaskStatus
 
@@ -197,3 +208,23 @@ async def test_endpoints_and_the_apps_that_have_some_are_counted(
     every |= {"exclude_disabled": "false"}
     assert await counted("app/stats/count-active", exclude_disabled="false") == {"count": 2}
     assert await counted("app/stats/count-active", **every) == {"count": 3}
+
+
+@pytest.mark.usefixtures("running")
+async def test_event_types_are_exported_as_what_can_be_imported(
+    svix: SvixAsync, http: httpx.AsyncClient
+) -> None:
+    schema = {"1": {"type": "object", "required": ["id"]}}
+    await svix.event_type.create(EventTypeIn(name="a.b", description="Of b.", schemas=schema))
+    await svix.event_type.create(EventTypeIn(name="old", description="", archived=True))
+
+    asked = await http.post("/api/v1/event-type/export/openapi")
+
+    assert (asked.status_code, asked.json()["task"]) == (202, "sdk.generate")
+    url = (await data_of(svix, asked.json()["id"]))["schemaZip"]
+    packed = base64.b64decode(url.removeprefix("data:application/zip;base64,"))
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        spec = archive.read("openapi.json").decode()
+    assert list(json.loads(spec)["webhooks"]) == ["a.b"]
+    again = EventTypeImportOpenApiIn(spec_raw=spec, dry_run=True)
+    assert (await svix.event_type.import_openapi(again)).data.to_modify == []
