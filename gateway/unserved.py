@@ -15,9 +15,6 @@ from gateway.routing import OpenHandler, OpenOperation, Table, build
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
-    "": (
-        "/api/v1/auth/one-time-token",
-    ),
     "Send an example, by POST to the endpoint's `send-example`, and read its attempts.": (
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",
     ),

@@ -112,7 +112,7 @@ def issue(
         app_id=app_id,
         kind=kind,
         name=name,
-        hint=text[-_HINT_CHARACTERS:],
+        hint=hint_of(text),
         scopes=scopes,
         session_id=session_id,
         created_at=at,
@@ -125,6 +125,11 @@ def issue(
         poller_id=poller_id,
     )
     return key, text
+
+
+def hint_of(text: str) -> str:
+    """Give what is shown of a key's text."""
+    return text[-_HINT_CHARACTERS:]
 
 
 def mint() -> str:

@@ -168,6 +168,10 @@ AUTHENTICATION: Final = Resource(
                 "expiresAt": maybe(TIME),
             }
         ),
+        "OneTimeTokenIn": thing(
+            {"oneTimeToken": about(TEXT, "The key of the portal's link, which is shown as well.")}
+        ),
+        "OneTimeTokenOut": thing({"token": TEXT, "capabilities": many(TEXT)}),
         "AppPortalAccessIn": thing({}, _PORTAL),
         "AppPortalAccessOut": thing({"url": TEXT, "token": TEXT}),
         "RotatePollerTokenIn": thing(
@@ -199,6 +203,12 @@ AUTHENTICATION: Final = Resource(
             id="v1.authentication.logout",
             summary="End the key of a portal that is shown.",
             answers=NOTHING,
+        ),
+        "POST /api/v1/auth/one-time-token": Said(
+            id="v1.authentication.exchange-one-time-token",
+            summary="Give the key of a portal's link another text, once.",
+            body=ref("OneTimeTokenIn"),
+            answers=done(ref("OneTimeTokenOut")),
         ),
         "POST /api/v1/auth/app-portal-access/{app_id}": Said(
             id="v1.authentication.app-portal-access",

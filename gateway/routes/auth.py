@@ -8,15 +8,17 @@ from starlette.responses import Response
 from gateway import trail
 from gateway.answer import answer, nothing
 from gateway.auth import Access, Caller
+from gateway.body import read_fields
 from gateway.parts import parts
 from gateway.routing import AnyOperation, Operation
 from schema import ids
-from schema.api_key import ALL_SCOPES, Capability
-from schema.errors import Forbidden
+from schema.api_key import ALL_SCOPES, Capability, hash_of, hint_of, mint
+from schema.errors import Forbidden, Unauthenticated
 from schema.store import api_key, revoked_token
 
 _WHOAMI: Final = "/api/v1/auth/whoami"
 _LOGOUT: Final = "/api/v1/auth/logout"
+_EXCHANGE: Final = "/api/v1/auth/one-time-token"
 
 
 def routes() -> list[AnyOperation]:
@@ -28,6 +30,13 @@ def routes() -> list[AnyOperation]:
             path=_LOGOUT,
             access=Access.PORTAL,
             handler=logout,
+            capability=Capability.VIEW_BASE,
+        ),
+        Operation(
+            method="POST",
+            path=_EXCHANGE,
+            access=Access.PORTAL,
+            handler=exchange,
             capability=Capability.VIEW_BASE,
         ),
     ]
@@ -43,9 +52,7 @@ async def whoami(_request: Request, caller: Caller) -> Response:
             "permissionSource": _source(caller),
             "sessionId": caller.session_id,
             "kind": caller.kind,
-            "capabilities": tuple(Capability)
-            if caller.capabilities is None
-            else caller.capabilities,
+            "capabilities": _capabilities(caller),
             "featureFlags": caller.feature_flags,
             "expiresAt": caller.expires_at,
         }
@@ -66,6 +73,39 @@ async def logout(request: Request, caller: Caller) -> Response:
         await trail.note(link, given, caller, "portal.logout", caller.key_id)
     given.keys.drop(caller.app_id)
     return nothing()
+
+
+async def exchange(request: Request, caller: Caller) -> Response:
+    """Give the key that is shown another text, once: that of the portal's link counts no more.
+
+    Raises:
+        Unauthenticated: It was exchanged, or ended, at this moment.
+    """
+    given = parts(request)
+    fields = await read_fields(request)
+    former = fields.text("oneTimeToken")
+    fields.check()
+    if caller.app_id is None or caller.key_id.startswith(ids.TOKEN):
+        raise Forbidden("A token of Svix's is not exchanged: use it as it is.")
+    text, now = mint(), given.clock()
+    async with given.transaction() as link:
+        exchanged = await api_key.exchange(
+            link,
+            caller.key_id,
+            former=hash_of(former),
+            digest=hash_of(text),
+            hint=hint_of(text),
+            at=now,
+        )
+        if not exchanged:
+            raise Unauthenticated("`oneTimeToken` must be the portal's key that is shown.")
+        await trail.note(link, given, caller, "portal.exchange", caller.key_id)
+    given.keys.drop(caller.app_id)
+    return answer({"token": text, "capabilities": _capabilities(caller)})
+
+
+def _capabilities(caller: Caller) -> tuple[str, ...]:
+    return tuple(Capability) if caller.capabilities is None else caller.capabilities
 
 
 def _source(caller: Caller) -> str:

@@ -94,6 +94,23 @@ async def update(link: Link, key: ApiKey) -> None:
     await link.execute(_SQL["update"], key.id, key.name, key.scopes, key.expires_at)
 
 
+async def exchange(
+    link: Link, key_id: str, *, former: bytes, digest: bytes, hint: str, at: datetime
+) -> bool:
+    """Give a key that counts another text; tell whether it still had the former one.
+
+    Args:
+        link: A connection.
+        key_id: The key.
+        former: The hash of its text.
+        digest: The hash of its text from now on.
+        hint: Of that.
+        at: Now.
+    """
+    found = await link.fetchval(_SQL["exchange"], key_id, former, digest, at, hint)
+    return found is not None
+
+
 async def revoke(link: Link, key_id: str, at: datetime) -> bool:
     """Revoke a key; tell whether there is one with this id."""
     return await link.fetchval(_SQL["revoke"], key_id, at) is not None

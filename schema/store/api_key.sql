@@ -63,6 +63,13 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
 -- Served by api_key_pkey.
 UPDATE api_key SET name = $2, scopes = $3, expires_at = $4 WHERE id = $1;
 
+-- name: exchange :one
+-- Key $1, which counts at $4 by the hash $2, gets the text of hash $3 and hint $5 instead: once.
+-- expires_at is named so that gateways hear of it. Served by api_key_pkey or api_key_hash_key.
+UPDATE api_key SET hash = $3, hint = $5, expires_at = expires_at
+WHERE id = $1 AND hash = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)
+RETURNING id;
+
 -- name: revoke :one
 -- Once: what was revoked stays so. Served by api_key_pkey.
 UPDATE api_key SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1 RETURNING id;

@@ -44,6 +44,12 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("api_key", "flag_integration", [ENVIRONMENT, APP, INTEGRATION, []], {"api_key_owner_idx"}),
     ("api_key", "of_poller", [ENVIRONMENT, APP, "poll_1", NOW], {"api_key_owner_idx"}),
     ("api_key", "end_of_poller", [ENVIRONMENT, APP, "poll_1", NOW], {"api_key_owner_idx"}),
+    (
+        "api_key",
+        "exchange",
+        [KEYS[9], HASHES[9], b"new", NOW, "hint"],
+        {"api_key_pkey", "api_key_hash_key"},
+    ),
     ("api_key", "touch", [[KEYS[1]], [NOW]], {"api_key_pkey"}),
     ("app", "by_id", [ENVIRONMENT, APP], {"app_pkey", "app_id_key"}),
     ("app", "by_uid", [ENVIRONMENT, APP_UID], {"app_uid_idx"}),

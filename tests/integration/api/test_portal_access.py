@@ -94,6 +94,35 @@ class TestPortals:
         assert timedelta(minutes=59) < left <= timedelta(hours=1)
 
     @pytest.mark.usefixtures("app_id")
+    async def test_the_key_of_a_link_is_exchanged_once(
+        self, gateway: Gateway, svix: SvixAsync
+    ) -> None:
+        access = AppPortalAccessIn(session_id="user@1", capabilities=["ViewBase"])
+        link = (await svix.authentication.app_portal_access("tenant", access)).token
+        before = await who(gateway, link)
+        path, body = "/api/v1/auth/one-time-token", {"oneTimeToken": link}
+
+        async with gateway.http(link) as http:
+            other = await http.post(path, json={"oneTimeToken": "hk_other"})
+            answers = await asyncio.gather(*(http.post(path, json=body) for _ in range(3)))
+            again = await http.post(path, json=body)
+
+        assert sorted(one.status_code for one in answers) == [200, 401, 401]
+        assert (other.status_code, again.status_code) == (401, 401)
+        given = next(one.json() for one in answers if one.status_code == 200)
+        assert given["capabilities"] == ["ViewBase"]
+        await ends(gateway, link)
+        assert await who(gateway, given["token"]) == before
+        expire = ApplicationTokenExpireIn(session_ids=["user@1"])
+        await svix.authentication.expire_all("tenant", expire)
+        await ends(gateway, given["token"])
+
+    async def test_operators_exchange_nothing(self, http: httpx.AsyncClient) -> None:
+        refusal = await http.post("/api/v1/auth/one-time-token", json={"oneTimeToken": "x"})
+
+        assert refusal.status_code == 403
+
+    @pytest.mark.usefixtures("app_id")
     async def test_a_key_lives_a_week_if_nothing_is_said_and_a_body_may_be_left_out(
         self, gateway: Gateway, http: httpx.AsyncClient
     ) -> None:

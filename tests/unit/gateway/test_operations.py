@@ -20,6 +20,9 @@ OPERATORS_ONLY = {
     "DELETE /api/v1/event-type/{event_type_name}",
     "POST /api/v1/event-type/import/openapi",
     "POST /api/v1/stats/usage/app",
+    "GET /api/v1/app/stats/count-active",
+    "GET /api/v1/stats/endpoint/count",
+    "POST /api/v1/event-type/export/openapi",
     "PUT /api/v1/stats/usage/event-types",
     "POST /api/v1/environment/export",
     "POST /api/v1/environment/import",
@@ -106,9 +109,9 @@ def test_operators_alone_do_what_concerns_more_than_one_app() -> None:
     assert of(Access.OPERATOR) == OPERATORS_ONLY | told
 
 
-def test_an_app_manages_its_integrations_by_its_own_key_and_only_a_portals_key_logs_out() -> None:
+def test_an_app_manages_its_integrations_by_its_own_key_and_a_portals_key_ends_itself() -> None:
     assert of(Access.SERVICE) == {name(o) for o in ALL if "/integration" in o.path}
-    assert of(Access.PORTAL) == {"POST /api/v1/auth/logout"}
+    assert of(Access.PORTAL) == {"POST /api/v1/auth/logout", "POST /api/v1/auth/one-time-token"}
 
 
 def test_messages_are_made_by_operators_and_by_keys_that_do_nothing_else() -> None:
