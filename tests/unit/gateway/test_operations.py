@@ -65,9 +65,12 @@ OPERATORS_ONLY = {
 SECRETS = {Capability.MANAGE_ENDPOINT_SECRET, Capability.MANAGE_ENDPOINT}
 _ENDPOINT = "/api/v1/app/{app_id}/endpoint/{endpoint_id}"
 _LETTERS = "/api/v1/app/{app_id}/dead-letter"
+_POLLER_KEY = "/api/v1/auth/app/{app_id}/poller/{sink_id}/token"
 SPECIAL = {
     f"GET {_ENDPOINT}/secret": Capability.VIEW_ENDPOINT_SECRET,
     f"POST {_ENDPOINT}/secret/rotate": Capability.MANAGE_ENDPOINT_SECRET,
+    f"GET {_POLLER_KEY}": Capability.VIEW_ENDPOINT_SECRET,
+    f"POST {_POLLER_KEY}/rotate": Capability.MANAGE_ENDPOINT_SECRET,
     f"POST {_ENDPOINT}/recover": Capability.CREATE_ATTEMPTS,
     f"POST {_ENDPOINT}/replay-missing": Capability.CREATE_ATTEMPTS,
     f"POST {_ENDPOINT}/bulk-replay": Capability.CREATE_ATTEMPTS,
