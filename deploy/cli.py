@@ -180,6 +180,22 @@ def _parser() -> argparse.ArgumentParser:
     home = argparse.ArgumentParser(add_help=False)
     home.add_argument("--home", metavar="DIR", help="data directory (default .hookline)")
 
+    _add_part_commands(commands, home)
+    _add_tool_commands(commands, home)
+    for name, word, add in (
+        ("key", "operators' API keys", _add_key_commands),
+        ("jwt", "tokens as Svix has them", _add_jwt_commands),
+    ):
+        add(commands.add_parser(name, help=word), home)
+    add_dlq(commands, home)
+    add_import(commands, home)
+    return parser
+
+
+def _add_part_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", home: argparse.ArgumentParser
+) -> None:
+    """Add what runs an installation, or a part of one."""
     one = commands.add_parser("up", parents=[home], help="run everything on this machine")
     one.add_argument("--port", metavar="N", help="port of API and console (default 8071)")
     one.add_argument("--gateways", metavar="N", help="gateway processes (default 1)")
@@ -198,6 +214,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--ready-file", type=Path, help=argparse.SUPPRESS)
     one.set_defaults(run=_dispatcher)
 
+
+def _add_tool_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", home: argparse.ArgumentParser
+) -> None:
+    """Add what is done beside a running one."""
     one = commands.add_parser(
         "migrate", parents=[home], help="bring database and stream up to date"
     )
@@ -209,14 +230,6 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("demo", parents=[home], help="receivers and sample events alone")
     one.add_argument("--colour", action="store_true", help=argparse.SUPPRESS)
     one.set_defaults(run=_demo)
-    for name, word, add in (
-        ("key", "operators' API keys", _add_key_commands),
-        ("jwt", "tokens as Svix has them", _add_jwt_commands),
-    ):
-        add(commands.add_parser(name, help=word), home)
-    add_dlq(commands, home)
-    add_import(commands, home)
-    return parser
 
 
 def _add_key_commands(parser: argparse.ArgumentParser, home: argparse.ArgumentParser) -> None:
