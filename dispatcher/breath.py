@@ -3,7 +3,7 @@
 Durations and times are seconds, of the loop's clock.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import Final, NamedTuple
 
 SPILL_MOST_S: Final = 0.05
@@ -23,31 +23,31 @@ class Breath:
     def __init__(self, *, rest: float) -> None:
         """Know of no batch; `rest`: how long to wait for others, in times of what a batch took."""
         self._rest = rest
-        self._few_at: dict[int, float] = {}
+        self._few_at: dict[Hashable, float] = {}
         self._spilled = 0
 
-    def few(self, shards: Collection[int], now: float) -> None:
-        """Note that a few events of some shards were taken."""
-        for shard in shards:
-            self._few_at[shard] = now
+    def few(self, sources: Collection[Hashable], now: float) -> None:
+        """Note that a few events of some sources were taken."""
+        for source in sources:
+            self._few_at[source] = now
 
     def spilled(self, number: int) -> None:
         """Note that deliveries had no room in memory."""
         self._spilled += number
 
     def after(
-        self, shards: Collection[int], took_s: float, *, now: float, settled_per_s: float
+        self, sources: Collection[Hashable], took_s: float, *, now: float, settled_per_s: float
     ) -> Rest:
-        """Say how long to wait after a batch of many events of some shards.
+        """Say how long to wait after a batch of many events of some sources.
 
         What had no room in memory has to be read back: when as much will be sent soon, waiting for
         it costs less. Where sending stands still, as at an endpoint that hangs, nobody waits for
-        it. And while apps of other shards publish, a flood has only a part of the process.
+        it. And while others publish, a flood has only a part of the process.
         """
         spill_s, self._spilled = self._spilled / max(settled_per_s, 1.0), 0
         wait_s = spill_s if spill_s <= SPILL_MOST_S else 0.0
-        rest_s = took_s * self._rest if self._others_live(shards, now) else 0.0
+        rest_s = took_s * self._rest if self._others_live(sources, now) else 0.0
         return Rest(max(wait_s, rest_s), max(rest_s - wait_s, 0.0))
 
-    def _others_live(self, shards: Collection[int], now: float) -> bool:
-        return any(now - at < LIVE_S for shard, at in self._few_at.items() if shard not in shards)
+    def _others_live(self, sources: Collection[Hashable], now: float) -> bool:
+        return any(now - at < LIVE_S for one, at in self._few_at.items() if one not in sources)

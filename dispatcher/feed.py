@@ -2,7 +2,8 @@
 
 Each shard has a source, a consumer that is pulled from by hand and made anew when it breaks. The
 sources of all shards are gone round in small helpings, so a flood in one never stands in front of
-another's events; and those with few events waiting are served apart from those with many.
+another's events; and those with few events waiting are served apart from those with many. With the
+few go the bypasses of the many.
 """
 
 import asyncio
@@ -18,9 +19,9 @@ from typing import Any, Final
 import nats.errors
 from nats.aio.client import Client
 
+from dispatcher.bypass import Bypasses, Counts, StreamFault, subjects_request
 from dispatcher.inbox import read_any_subject, read_headers, subscribe_raw
 from dispatcher.source import Source, consumer_request, pull_request, read_place
-from schema.errors import HooklineError
 from schema.event import Event
 from schema.store.intake import Stored
 from schema.store.shard import Claim
@@ -37,10 +38,6 @@ _AT_ONCE: Final = 16  # consumers made at the same time
 _log = logging.getLogger(__name__)
 
 
-class _StreamFault(HooklineError):
-    """The stream's API said no."""
-
-
 class Feed:
     """Pulls the shards that we own.
 
@@ -48,11 +45,18 @@ class Feed:
         sources: By shard.
     """
 
-    def __init__(self, *, bus: Client, stream: str) -> None:
-        """Own no shard yet."""
+    def __init__(self, *, bus: Client, stream: str, counts: Counts) -> None:
+        """Own no shard yet; `counts` is told of crowded shards."""
         self._bus = bus
         self._stream = stream
         self.sources: dict[int, Source] = {}
+        self._bypasses = Bypasses(
+            sources=self.sources,
+            subjects=self._subjects,
+            begin=self._begin,
+            end=self._end,
+            counts=counts,
+        )
         self._by_consumer: dict[str, Source] = {}
         self._inbox = bus.new_inbox()
         # By whether few events wait: what came for a shard where few do, and for one with many.
@@ -93,14 +97,15 @@ class Feed:
 
     def pending(self) -> int:
         """How many events of our shards are not rows yet, as far as the server has told."""
-        return sum(s.pending + len(s.buffer) for s in self.sources.values())
+        return sum(source.waiting for source in self.sources.values())
 
     @asynccontextmanager
     async def batch(self, *, few: bool, most: int) -> AsyncIterator[list[tuple[Source, Event]]]:
         """Lend the next events, up to `most`: of the shards where few wait, or of those with many.
 
         It waits until something came, which may prove to be none of these. Both kinds may be lent
-        at a time, never the same shard twice.
+        at a time, never the same source twice. Events stand by shard, and in the stream's order, so
+        that whoever writes the same rows writes them in one order.
         """
         await self._some[few].wait()
         async with self._working[few]:
@@ -109,7 +114,7 @@ class Feed:
                 self._some[few].clear()
                 yield batch
                 return
-            sources = {source.shard: source for source, _ in batch}.values()
+            sources = {source for source, _ in batch}
             for source in sources:
                 source.taking = True
             try:
@@ -124,10 +129,15 @@ class Feed:
         """Keep every source asked for, and begin anew those that broke, for ever."""
         read_any_subject(self._bus)
         await subscribe_raw(self._bus, f"{self._inbox}.*", self._receive)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._bypasses.run(), name="bypasses")
+            group.create_task(self._tend(), name="feed-tend")
+
+    async def _tend(self) -> None:
         while True:
             try:
                 await self._tend_once()
-            except (TimeoutError, nats.errors.Error, OSError, _StreamFault) as error:
+            except (TimeoutError, nats.errors.Error, OSError, StreamFault) as error:
                 _log.warning("the stream does not answer: %r", error)
                 await asyncio.sleep(_PAUSE_S)
             with suppress(TimeoutError):
@@ -150,7 +160,9 @@ class Feed:
                 at=place.at,
             )
             source.accept(place, event)
-            self._some[_has_few(source)].set()
+            self._some[source.passes is not None or _has_few(source)].set()
+            if source.crowded:
+                self._bypasses.notice()
         else:
             source = self._by_consumer.get(subject.decode().rpartition(".")[2])
             if source is None:
@@ -164,16 +176,17 @@ class Feed:
         now = asyncio.get_running_loop().time()
         reconnects = self._bus.stats["reconnects"]
         lost = reconnects != self._reconnects
-        for source in self.sources.values():
+        for source in (*self.sources.values(), *self._bypasses.by_shard.values()):
             source.broken = source.broken or lost or source.overdue(now)
         self._reconnects = reconnects
+        await self._bypasses.tend()
         if any(source.broken for source in self.sources.values()):
             await self._look_at_stream()
             broken = [source for source in self.sources.values() if source.broken]
             for start in range(0, len(broken), _AT_ONCE):
                 await asyncio.gather(*map(self._begin, broken[start : start + _AT_ONCE]))
         each_bytes = PULLED_BYTES // max(len(self.sources), 1)
-        for source in list(self.sources.values()):
+        for source in (*self.sources.values(), *self._bypasses.by_shard.values()):
             number = source.wants(each_bytes)
             if number:
                 await self._pull(source, number, now)
@@ -194,16 +207,27 @@ class Feed:
                     if source.stream_at is not None:
                         _log.warning("shard %d begins anew: the stream is another", source.shard)
                     source.restart(stream_at, last)
+                    self._bypasses.forget(source.shard)
+
+    async def _subjects(self, wanted: str) -> Mapping[str, Any]:
+        info = await self._api(f"STREAM.INFO.{self._stream}", subjects_request(wanted))
+        return info["state"].get("subjects") or {}
 
     async def _begin(self, source: Source) -> None:
         self._by_consumer.pop(source.consumer, None)
-        name = f"intake-{source.shard}-{secrets.token_hex(4)}"
+        kind = "intake" if source.passes is None else "bypass"
+        name = f"{kind}-{source.shard}-{secrets.token_hex(4)}"
         stream = self._stream
         body = consumer_request(stream, name, source)
         await self._api(f"CONSUMER.CREATE.{stream}.{name}", body)
-        if self.sources.get(source.shard) is source:  # not lost meanwhile
+        if source.serves(self.sources.get(source.shard)):  # not lost meanwhile
             source.begin(name)
             self._by_consumer[name] = source
+            self._tending.set()
+
+    async def _end(self, source: Source) -> None:
+        self._by_consumer.pop(source.consumer, None)
+        await self._bus.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{source.consumer}")
 
     async def _pull(self, source: Source, number: int, now: float) -> None:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{source.consumer}"
@@ -215,17 +239,18 @@ class Feed:
         reply = await self._bus.request(f"$JS.API.{call}", body, timeout=_API_TIMEOUT_S)
         answer: dict[str, Any] = json.loads(reply.data)
         if "error" in answer:
-            raise _StreamFault(f"{call}: {answer['error'].get('description')}")
+            raise StreamFault(f"{call}: {answer['error'].get('description')}")
         return answer
 
     def _gather(self, *, few: bool, room: int) -> list[tuple[Source, Event]]:
         """Take helpings from sources in turn, until a batch is full or nothing is left."""
         batch = list[tuple[Source, Event]]()
         room_bytes = BATCH_BYTES
+        kept = [source for source in self.sources.values() if _has_few(source) is few]
         hungry = deque(
             source
-            for source in self.sources.values()
-            if source.buffer and not source.taking and _has_few(source) is few
+            for source in (*(self._bypasses.served() if few else ()), *kept)
+            if source.buffer and not source.taking
         )
         while hungry and room > 0 and room_bytes > 0:
             source = hungry.popleft()
@@ -236,9 +261,10 @@ class Feed:
             if source.buffer:
                 hungry.append(source)
             # Who was served stands last the next time.
-            self.sources[source.shard] = self.sources.pop(source.shard)
+            served = self.sources if source.passes is None else self._bypasses.by_shard
+            served[source.shard] = served.pop(source.shard)
         self._tending.set()
-        return batch
+        return sorted(batch, key=_shard)
 
     @asynccontextmanager
     async def _still(self) -> AsyncIterator[None]:
@@ -248,4 +274,8 @@ class Feed:
 
 
 def _has_few(source: Source) -> bool:
-    return len(source.buffer) <= FEW
+    return len(source.buffer) <= FEW and not source.crowded
+
+
+def _shard(taken: tuple[Source, Event]) -> int:
+    return taken[0].shard

@@ -1,7 +1,8 @@
 """Takes events in: from the stream into message and delivery rows, a batch in one statement.
 
 What was taken goes straight into the lanes of the shards that we own; work for others is written to
-`wake` and rung for. A few events of a shard are taken beside the large batches of a flood.
+`wake` and rung for. A few events of a shard are taken beside the large batches of a flood; so are
+those that a bypass brings, which the shard's own source brings again.
 """
 
 import asyncio
@@ -38,19 +39,23 @@ class Taken(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """An event of a batch, read: a draft with its tenant, or why not."""
+    """An event of a batch, read: a draft with its tenant, or why not.
 
-    source: int
+    What has `passed` a bypass took before.
+    """
+
+    source: Source
     event: Event
     draft: Draft | Rejection
     tenant: Tenant | None = None
+    passed: bool = False
 
 
 class _Numbered(NamedTuple):
-    """A message of a batch: its number in the statement, the shard that it came from."""
+    """A message of a batch: its number in the statement, and how it was read."""
 
     number: int
-    source: int
+    read: _Read
     taken: Taken
 
 
@@ -117,13 +122,16 @@ class Intake:
 
     async def _take_in_turn(self, batch: Sequence[tuple[Source, Event]], *, few: bool) -> float:
         """Take a batch in; say how long to leave the process to everything else."""
-        shards, began = {source.shard for source, _ in batch}, self._loop.time()
+        sources = {(source.shard, source.passes is not None) for source, _ in batch}
+        began = self._loop.time()
         await self._take(batch)
         now = self._loop.time()
         if few:
-            self._breath.few(shards, now)
+            self._breath.few(sources, now)
             return 0.0
-        rest = self._breath.after(shards, now - began, now=now, settled_per_s=self._settled_per_s())
+        rest = self._breath.after(
+            sources, now - began, now=now, settled_per_s=self._settled_per_s()
+        )
         self._metrics.flood_rested.inc(rest.for_others_s)
         return rest.wait_s
 
@@ -158,47 +166,46 @@ class Intake:
         """Write a batch, and go by what Postgres says of each shard's position."""
         taking, messages = self._fill(reads)
         last = {source.shard: (source, event.sequence) for source, event in batch}
-        numbers = Counter(source.shard for source, _ in batch)
+        numbers = Counter(source.shard for source, _ in batch if source.passes is None)
         positions = {
-            shard: store.Position(
-                epoch=source.epoch,
-                sequence=sequence,
-                stream_at=source.stream_at,
-                known=source.stored,
-                events=numbers[shard],
-            )
+            shard: _position(source, sequence, numbers[shard])
             for shard, (source, sequence) in last.items()
         }
         async with self._pool.acquire() as link:
             answer = await store.take(link, self._config.name, positions, taking)
-        for shard, (source, sequence) in last.items():
-            if shard in answer.fenced:
-                source.wrote(sequence)
-            elif shard in answer.moved:
-                _log.warning("shard %d: Postgres has lost batches; they are read again", shard)
-                self._feed.rewind(source, answer.moved[shard])
-            elif self._feed.sources.get(shard) is source:
-                self._feed.lose([shard])
+        for source, sequence in last.values():
+            self._go_on(source, sequence, answer)
+        written = [read for read in reads if read.source.shard in answer.fenced]
+        for read in written:
+            if read.passed or read.source.passes is not None:
+                read.source.became(read.event, _rejection(read))
         await self._report(
-            [read for read in reads if read.source in answer.fenced],
-            [message for message in messages if message.source in answer.fenced],
+            [read for read in written if not read.passed],
+            [message for message in messages if message.read.source.shard in answer.fenced],
             answer.repeated,
         )
+
+    def _go_on(self, source: Source, sequence: int, answer: store.Answer) -> None:
+        """Go by what Postgres says of a source whose events stood in a batch."""
+        if source.shard in answer.fenced:
+            source.wrote(sequence)
+        elif source.shard in answer.moved:
+            _log.warning("shard %d: Postgres has lost batches; they are read again", source.shard)
+            self._feed.rewind(source, answer.moved[source.shard])
+        elif source.serves(self._feed.sources.get(source.shard)):
+            self._feed.lose([source.shard])
 
     def _fill(self, reads: Sequence[_Read]) -> tuple[store.Taking, list[_Numbered]]:
         """Make the rows of a batch."""
         taking, messages = store.Taking(), list[_Numbered]()
         for read in reads:
-            if isinstance(read.draft, Rejection):
+            why = _rejection(read)
+            if why is not None:
                 environment = None if read.tenant is None else read.tenant.environment_id
-                taking.reject(read.source, rejected(read.event, read.draft, environment))
-            elif read.tenant is None:
-                taking.reject(read.source, rejected(read.event, UNKNOWN_APP))
-            elif _names_no_endpoint(read.draft, read.tenant):
-                taking.reject(read.source, rejected(read.event, UNKNOWN_ENDPOINT))
-            else:
+                taking.reject(read.source.shard, rejected(read.event, why, environment))
+            elif isinstance(read.draft, Draft) and read.tenant is not None:
                 number, taken = self._fan_out(taking, read, read.draft, read.tenant)
-                messages.append(_Numbered(number, read.source, taken))
+                messages.append(_Numbered(number, read, taken))
         return taking, messages
 
     async def _read(
@@ -206,14 +213,23 @@ class Intake:
     ) -> list[_Read]:
         """Read events with the apps that they are for; `refusal` is known of the only one."""
         if refusal is not None:
-            return [_Read(source=s.shard, event=e, draft=refusal) for s, e in batch]
+            return [_Read(source=s, event=e, draft=refusal) for s, e in batch]
         await self._sync()
         most = self._config.max_payload_bytes
-        drafts = [read_event(event, max_bytes=most) for _, event in batch]
+        drafts = [
+            source.passed.get(event.sequence) or read_event(event, max_bytes=most)
+            for source, event in batch
+        ]
         keys = [(d.environment, d.app) if isinstance(d, Draft) else None for d in drafts]
         tenants = await self._directory.find({k for k in keys if k is not None}, self._clock())
         reads = [
-            _Read(source.shard, event, draft, tenants.get(key) if key is not None else None)
+            _Read(
+                source,
+                event,
+                draft,
+                tenants.get(key) if key is not None else None,
+                event.sequence in source.passed,
+            )
             for (source, event), draft, key in zip(batch, drafts, keys, strict=True)
         ]
         checks = await self._catalogue.checks({t.environment_id for t in tenants.values()})
@@ -221,7 +237,7 @@ class Intake:
 
     def _held(self, read: _Read, checks: Mapping[str, Checks]) -> _Read:
         """Hold an event to its event type's schema, if its environment has any."""
-        if read.tenant is None or not isinstance(read.draft, Draft):
+        if read.passed or read.tenant is None or not isinstance(read.draft, Draft):
             return read
         environment_id = read.tenant.environment_id
         found = checks.get(environment_id)
@@ -231,21 +247,17 @@ class Intake:
     def _fan_out(
         self, taking: store.Taking, read: _Read, draft: Draft, tenant: Tenant
     ) -> tuple[int, Taken]:
-        number = taking.add(read.source, tenant.id, draft)
+        number = taking.add(read.source.shard, tenant.id, draft)
         foreign = tenant.shard not in self._feed.sources
         targets = _targets(draft, tenant)
         for target in targets:
             # What is for later has no place: it would hold up all that comes behind it.
             placed = target.ordered and draft.deliver_at is None
-            place = self._place(read) if placed else None
+            place = None
+            if placed:
+                place = store.place_of(read.source.stream_at, read.event.sequence)
             taking.fan_out(number, target.id, tenant.shard, foreign=foreign, place=place)
         return number, Taken(draft=draft, tenant=tenant, targets=targets)
-
-    def _place(self, read: _Read) -> int:
-        source = self._feed.sources.get(
-            read.source
-        )  # lost meanwhile: nothing of it will be written
-        return store.place_of(source.stream_at if source else None, read.event.sequence)
 
     async def _report(
         self,
@@ -253,20 +265,27 @@ class Intake:
         messages: Sequence[_Numbered],
         repeated: set[int],
     ) -> None:
-        """Tell of what was stored, ring for others, and explain what was not stored."""
+        """Tell of what was stored, ring for others, and explain what was not stored.
+
+        What a bypass brought before is repeated, and all is known of it.
+        """
         stored = [m.taken for m in messages if m.number not in repeated]
-        self._metrics.batch.labels("intake").observe(len(reads))
-        self._metrics.taken.labels("stored").inc(len(stored))
-        self._metrics.taken.labels("repeated").inc(len(repeated))
-        self._metrics.taken.labels("rejected").inc(len(reads) - len(messages))
+        doubles = [m.taken for m in messages if m.number in repeated and not m.read.passed]
+        self._count(reads, stored=len(stored), repeated=len(doubles))
         self._breath.spilled(self._on_taken(stored))
         for shard in {t.tenant.shard for t in stored if t.targets} - self._feed.sources.keys():
             with suppress(nats.errors.Error):  # they look for themselves within a second
                 await self._bus.publish(f"{WAKE_ROOT}.{shard}")
-        if repeated:
-            doubles = [m.taken for m in messages if m.number in repeated]
+        if doubles:
             self._on_repeated(doubles)
             await self._explain([t for t in doubles if t.draft.by_gateway and t.draft.event_id])
+
+    def _count(self, reads: Sequence[_Read], *, stored: int, repeated: int) -> None:
+        self._metrics.batch.labels("intake").observe(len(reads))
+        self._metrics.taken.labels("stored").inc(stored)
+        self._metrics.taken.labels("repeated").inc(repeated)
+        self._metrics.taken.labels("rejected").inc(sum(_rejection(r) is not None for r in reads))
+        self._metrics.bypassed.inc(sum(read.source.passes is not None for read in reads))
 
     async def _explain(self, doubles: Sequence[Taken]) -> None:
         """Reject, for all to see, what a gateway accepted although its event id was known."""
@@ -281,8 +300,25 @@ class Intake:
                 await store.reject(link, row)
 
 
-def _names_no_endpoint(draft: Draft, tenant: Tenant) -> bool:
-    return draft.endpoint_id is not None and draft.endpoint_id not in tenant.targets
+def _position(source: Source, sequence: int, events: int) -> store.Position:
+    return store.Position(
+        epoch=source.epoch,
+        sequence=sequence,
+        stream_at=source.stream_at,
+        known=source.stored,
+        events=events,
+        beside=source.passes is not None,
+    )
+
+
+def _rejection(read: _Read) -> Rejection | None:
+    """Say why an event becomes no message, if it does not."""
+    if isinstance(read.draft, Rejection):
+        return read.draft
+    if read.tenant is None:
+        return UNKNOWN_APP
+    named = read.draft.endpoint_id
+    return UNKNOWN_ENDPOINT if named is not None and named not in read.tenant.targets else None
 
 
 def _targets(draft: Draft, tenant: Tenant) -> list[Target]:

@@ -59,7 +59,10 @@ class Metrics:
             "hookline_flood_rested_seconds",
             "How long the intake of many events waited for apps that published few.",
         )
-
+        self.bypassed = counter(
+            "hookline_events_bypassed",
+            "Events that were taken past others that crowd their shard.",
+        )
         self.missed = counter(
             "hookline_events_missed",
             "Events of the stream that the intake passed by, or took twice.",
@@ -90,6 +93,16 @@ class Metrics:
         self.failing = gauge("hookline_lanes_failing", "Lanes of endpoints that are only probed.")
         self.shards = gauge("hookline_shards_owned", "Shards owned.")
         self.tasks = gauge("hookline_tasks", "Tasks that are being done.")
+        self.crowded = gauge("hookline_shards_crowded", "Shards whose apps are read past a crowd.")
+        self.left_out = gauge(
+            "hookline_bypass_apps_left_out",
+            "Apps of crowded shards that have no room in a filter, and wait with the crowd.",
+        )
+
+    def crowds(self, *, crowded: int, left_out: int) -> None:
+        """Note how many shards are crowded, and how many apps have no room in a filter."""
+        self.crowded.set(crowded)
+        self.left_out.set(left_out)
 
     def began(self, firsts_s: Sequence[float], retries_s: Sequence[float]) -> None:
         """Note how long after their due times attempts began: first ones, and retries."""

@@ -157,7 +157,7 @@ class Dispatcher:
             shards=lambda: self._shards.epochs,
         )
         self._catalogue = Catalogue(given)
-        self._feed = Feed(bus=given.bus, stream=given.config.stream)
+        self._feed = Feed(bus=given.bus, stream=given.config.stream, counts=given.metrics.crowds)
         self._intake = Intake(
             given,
             feed=self._feed,

@@ -1,5 +1,9 @@
 """One shard's events, pulled from the stream in order and without a gap.
 
+Where an app crowds its shard, the others' events are read past the crowd by a bypass, a second
+source of the same shard: they become rows sooner, and the first source finds them stored when it
+comes to them. So nothing depends on what a bypass does.
+
 The consumer is short-lived and acknowledges nothing: how far we are is `shard.position` in
 Postgres. Pull requests are issued by hand on one inbox with a callback, as `fetch` costs a task and
 a uuid for every message. A gap in the consumer's sequence, or a consumer that is gone, makes the
@@ -8,15 +12,17 @@ source begin again behind the last event that it handed on. Durations are second
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from schema.event import Event, shard_filters
+from schema.event import SHARD_ROOT, Event, Rejection, shard_filters
 from schema.store.intake import Stored
 
 PULL: Final = 256  # events per request, at most
+CROWDED: Final = 512  # events that wait for a shard; with more, others are read past who crowds it
+_PASSED: Final = 65_536  # events that are remembered to have been taken by a bypass
 _EVENT_BYTES: Final = 1_024  # what an event takes beside its body
 EXPIRES_S: Final = 30.0  # of a request
 HEARTBEAT_S: Final = 5.0  # the server says so often that it still looks after a request
@@ -38,6 +44,9 @@ class Source:
         heard_at: Loop's time of the last request, event or word of the server.
         pending: How many events the server holds behind the last one that it sent.
         usual_bytes: The size of late events, the largest counting most.
+        passes: The source that this one is a bypass of.
+        names: The apps whose events a bypass reads.
+        passed: What a bypass made of events, by sequence: messages (None), or rejected events.
     """
 
     shard: int
@@ -55,10 +64,48 @@ class Source:
     consumed: int = 0
     handed: int = 0  # the last sequence that went into a batch
     buffer: deque[Event] = field(default_factory=deque)
+    passes: "Source | None" = None
+    names: Sequence[str] = ()
+    passed: dict[int, Rejection | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begin where Postgres says."""
         self.stored = Stored(self.position, self.stream_at)
+
+    @property
+    def waiting(self) -> int:
+        """How many events are not rows yet, as far as the server has told."""
+        return self.pending + len(self.buffer)
+
+    @property
+    def crowded(self) -> bool:
+        """Tell whether so much waits that others should be read past who crowds the shard."""
+        return self.waiting > CROWDED
+
+    def bypass(self, names: Sequence[str]) -> "Source":
+        """Make the source that reads the events of some apps past all others."""
+        made = Source(
+            shard=self.shard, epoch=self.epoch, position=self.position, stream_at=self.stream_at
+        )
+        made.passes, made.names = self, names
+        return made
+
+    def serves(self, owned: "Source | None") -> bool:
+        """Tell whether this is the source that a shard has now, or a bypass of it."""
+        return owned is not None and owned in (self, self.passes)
+
+    def became(self, event: Event, rejection: Rejection | None) -> None:
+        """Note what was made of an event: what a bypass makes, its crowded source comes to later.
+
+        Of too many it is forgotten: they are taken for events that are known for another reason.
+        """
+        if self.passes is None:
+            self.passed.pop(event.sequence, None)
+        elif event.sequence > self.passes.position:
+            passed = self.passes.passed
+            if len(passed) >= _PASSED:
+                passed.clear()
+            passed[event.sequence] = rejection
 
     def has_handed(self, event: Event) -> bool:
         """Tell whether an event of a batch still counts: it does not after a new beginning."""
@@ -72,10 +119,8 @@ class Source:
     def rewind(self, stored: Stored) -> None:
         """Begin anew where Postgres says that we are: it has forgotten what it had stored."""
         self.stored = stored
-        self.position = self.handed = stored.sequence
         self.stream_at = stored.stream_at
-        self.buffer.clear()
-        self.broken = True
+        self._begin_behind(stored.sequence)
 
     def hand_on(self, most: int, most_bytes: int) -> list[Event]:
         """Give the oldest events to a batch: one, and more if there is room for them."""
@@ -98,9 +143,13 @@ class Source:
     def restart(self, stream_at: datetime, last: int) -> None:
         """Begin anew with another stream, or behind the end of one that has lost its end."""
         known = self.stream_at is None or self.stream_at == stream_at
-        self.position = self.handed = min(self.position, last) if known else 0
         self.stream_at = stream_at
+        self._begin_behind(min(self.position, last) if known else 0)
+
+    def _begin_behind(self, position: int) -> None:
+        self.position = self.handed = position
         self.buffer.clear()
+        self.passed.clear()
         self.broken = True
 
     def begin(self, consumer: str) -> None:
@@ -119,8 +168,8 @@ class Source:
     def wants(self, most_bytes: int) -> int:
         """Say how many events to ask for now, so that about so many bytes wait here at most."""
         most = max(min(PULL, most_bytes // self.usual_bytes), 1)
-        waiting = len(self.buffer) + self.outstanding
-        return 0 if self.broken or waiting > most // 2 else most
+        coming = len(self.buffer) + self.outstanding
+        return 0 if self.broken or coming > most // 2 else most
 
     def asked(self, number: int, now: float) -> None:
         """Note a request."""
@@ -183,7 +232,8 @@ def read_place(reply: str) -> Place:
 
 def consumer_request(stream: str, name: str, source: Source) -> bytes:
     """Make the body of `$JS.API.CONSUMER.CREATE` for a source."""
-    filters = shard_filters(source.shard)
+    filters = [f"{SHARD_ROOT}.{source.shard}.{name}.>" for name in source.names]
+    filters = filters or shard_filters(source.shard)
     config: dict[str, Any] = {
         "name": name,
         "deliver_policy": "by_start_sequence",

@@ -28,6 +28,7 @@ class Position:
     """How far a shard's intake has come: on the stream that was created at `stream_at`.
 
     `known` is what was stored of both before, `events` how many of the batch are the shard's.
+    What is `beside` was read past a crowd of other events: it is written, and moves no position.
     """
 
     epoch: int
@@ -35,6 +36,7 @@ class Position:
     stream_at: datetime | None
     known: "Stored"
     events: int
+    beside: bool = False
 
 
 def place_of(stream_at: datetime | None, sequence: int) -> int:
@@ -147,7 +149,7 @@ class Answer(NamedTuple):
     """What came of a batch.
 
     Attributes:
-        fenced: The shards that are still held; the others' events were not written.
+        fenced: The shards whose events were written: those that are still held.
         repeated: Numbers of the events that were known already.
         moved: Shards that are held, but stand elsewhere than was known: nothing of theirs was
             written either, they have to be read again from there.
@@ -185,6 +187,7 @@ async def take(link: Link, owner: str, positions: Mapping[int, Position], taking
         [place.events for place in places],
         *taking.origins(),
         *taking.seldom(),
+        [place.beside for place in places],
     )
     stored = map(Stored, row["moved_positions"] or (), row["moved_streams"] or ())
     return Answer(

@@ -3,7 +3,8 @@
 -- name: take :one
 -- $1-$3 source shards, their epochs and new positions; $4 the owner; $34 when the streams that the
 -- positions count in were created; $36, $37 what was known to be stored of both before; $40 how
--- many events of each stand in the batch.
+-- many events of each stand in the batch; $49 whether they were read past a crowd, which moves no
+-- position and waits for no other statement of the shard.
 -- `fenced` are the shards that were written. Of the others, those whose lease holds stand in
 -- `moved_ids` with what is stored of them: Postgres has forgotten a batch, or was restored.
 -- $5-$13 events: source shard, app, message id, type, event id, channels and tags (comma
@@ -27,10 +28,15 @@ WITH held AS MATERIALIZED (
            CASE WHEN s.position = f.known AND s.stream_at IS NOT DISTINCT FROM f.known_at
                 THEN f.events ELSE 0 END AS events
     FROM unnest($1::int[], $2::bigint[], $3::bigint[], $34::timestamptz[], $36::bigint[],
-                $37::timestamptz[], $40::int[])
-        AS f(id, epoch, position, stream_at, known, known_at, events)
+                $37::timestamptz[], $40::int[], $49::bool[])
+        AS f(id, epoch, position, stream_at, known, known_at, events, beside)
     JOIN shard AS s ON s.id = f.id AND s.epoch = f.epoch AND s.owner = $4
+    WHERE NOT f.beside
     ORDER BY s.id FOR NO KEY UPDATE OF s),
+beside AS MATERIALIZED (
+    SELECT s.id FROM unnest($1::int[], $2::bigint[], $49::bool[]) AS f(id, epoch, beside)
+    JOIN shard AS s ON s.id = f.id AND s.epoch = f.epoch AND s.owner = $4
+    WHERE f.beside),
 fence AS (
     UPDATE shard AS s SET position = h.new_position, stream_at = h.new_stream_at,
                           taken = CASE WHEN s.counted_to = s.position THEN s.taken ELSE 0 END
@@ -40,6 +46,7 @@ fence AS (
                           counted_to = h.new_position
     FROM held AS h WHERE s.id = h.id AND h.follows
     RETURNING s.id),
+fenced AS MATERIALIZED (SELECT id FROM fence UNION ALL SELECT id FROM beside),
 event AS MATERIALIZED (
     SELECT * FROM unnest($5::text::int[], $6::text::text[], $7::text::text[], $8::text::text[],
                          $9::text::text[], $10::text::text[], $11::text::text[],
@@ -49,7 +56,7 @@ event AS MATERIALIZED (
         WITH ORDINALITY AS e(source, app_id, id, event_type, event_id, channels, tags,
                              content_type, created_at, payload_at, payload_bytes, keyed,
                              deliver_at, payload_until, number)
-    WHERE source = ANY (ARRAY(SELECT id FROM fence))),
+    WHERE source = ANY (ARRAY(SELECT id FROM fenced))),
 keys AS (
     INSERT INTO message_key (app_id, key, message_id)
     SELECT app_id, right(id, 17), id FROM event WHERE keyed
@@ -115,9 +122,9 @@ rejected AS (
                 $29::bytea[], $30::text[], $31::text[], $32::bigint[], $33::timestamptz[])
         AS r(source, id, environment_id, app, subject, headers, body, reason, detail, sequence,
              created_at)
-    WHERE r.source = ANY (ARRAY(SELECT id FROM fence))
+    WHERE r.source = ANY (ARRAY(SELECT id FROM fenced))
     ON CONFLICT DO NOTHING)
-SELECT (SELECT array_agg(id) FROM fence) AS fenced,
+SELECT (SELECT array_agg(id) FROM fenced) AS fenced,
        CASE WHEN (SELECT count(*) FROM stored) < (SELECT count(*) FROM event)
             THEN (SELECT array_agg(number) FROM event
                   WHERE ((app_id, id) IN (SELECT app_id, id FROM stored)) IS NOT TRUE)
