@@ -166,7 +166,7 @@ class Intake:
         """Write a batch, and go by what Postgres says of each shard's position."""
         taking, messages = self._fill(reads)
         last = {source.shard: (source, event.sequence) for source, event in batch}
-        numbers = Counter(source.shard for source, _ in batch if source.passes is None)
+        numbers = Counter(source.shard for source, _ in batch)
         positions = {
             shard: _position(source, sequence, numbers[shard])
             for shard, (source, sequence) in last.items()

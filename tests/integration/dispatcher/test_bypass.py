@@ -10,6 +10,7 @@ from nats.aio.client import Client
 
 from dispatcher.bypass import Bypasses
 from dispatcher.source import CROWDED
+from schema.event import STREAM
 from schema.store import intake
 from schema.store.link import Pool
 from tests.dispatching import Running, World, dispatching, eventually, new_world, publish
@@ -113,7 +114,9 @@ async def taken(world: World, messages: int) -> None:
 async def passed_and_ended(running: Running) -> None:
     """Wait until the stream is taken to its end, and no shard has a bypass any more."""
     bypasses: Bypasses = running.dispatcher._feed._bypasses
-    await eventually(lambda: running.dispatcher._feed.pending() == 0)
+    source = running.dispatcher._feed.sources[3]
+    info = await running.bus.jetstream().stream_info(STREAM)
+    await eventually(lambda: source.position == info.state.last_seq)
     await eventually(lambda: not bypasses.by_shard)
 
 
