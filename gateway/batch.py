@@ -1,7 +1,8 @@
 """Gathers what callers hand in one by one, so that one round trip serves many.
 
 A few go out at once. Beyond, batches form by themselves: whoever comes while one is under way waits
-for the next, or until enough wait for one beside it. Nothing waits for a clock.
+for the next, or until enough wait for one beside it. Nothing waits for a clock, and callers of
+different parties get into the batches in turn.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Final, Generic, Protocol, Self, TypeVar
 
+from gateway.fair_queue import FairQueue
 from schema.errors import Overload
 
 T = TypeVar("T")
@@ -77,7 +79,8 @@ class Gatherer(Generic[T, R]):
             least_beside: Sum of the counts that a batch needs to go while another is under way.
             most: Sum of the counts of a batch.
             most_size: Sum of the sizes of a batch; one larger item goes alone.
-            most_waiting: Sum of the counts that may wait; beyond, callers meet `Overload`.
+            most_waiting: Sum of the counts that may wait; beyond, callers of parties that have
+                more than an even share of it meet `Overload`.
             most_waiting_size: Sum of the sizes that may wait.
         """
         self._carry = carry
@@ -88,11 +91,7 @@ class Gatherer(Generic[T, R]):
         self._few_under_way = 0  # sum of their counts
         self._most = most
         self._most_size = most_size
-        self._most_waiting = most_waiting
-        self._most_waiting_size = most_waiting_size
-        self._queue: deque[Waiting[T, R]] = deque()
-        self._queued_size = 0
-        self._queued = 0
+        self._queue = FairQueue[Waiting[T, R]](most=most_waiting, most_size=most_waiting_size)
         self._work = asyncio.Event()
         self._closing = False
         self._group = asyncio.TaskGroup()
@@ -113,37 +112,29 @@ class Gatherer(Generic[T, R]):
         self._work.set()
         await self._group.__aexit__(kind, error, trace)
 
-    async def submit(self, item: T, size: int = 0, count: int = 1) -> R:
+    async def submit(self, item: T, size: int = 0, count: int = 1, *, party: str = "") -> R:
         """Hand an item in and wait for what becomes of it.
 
         Args:
             item: What is carried.
             size: Of the item, in the unit of the limits.
             count: How many things it stands for.
+            party: Whose it is; what is of one goes in the order in which it came.
 
         Raises:
             Overload: Too much waits already, or the gatherer closes.
         """
-        if self._closing or (self._queue and not self._has_room(size, count)):
+        if self._closing or not self._queue.has_room(party, size, count):
             raise Overload("more waits to be published than this gateway holds; try again")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._queue.append(Waiting(item=item, size=size, count=count, future=future))
-        self._queued_size += size
-        self._queued += count
+        self._queue.push(party, Waiting(item=item, size=size, count=count, future=future))
         self._work.set()
         return await future
 
     def fail_waiting(self, error: Exception) -> None:
         """Fail all that wait, as what is under way just did and they would."""
-        while self._queue:
-            self._queue.popleft().fail(error)
-        self._queued_size = self._queued = 0
-
-    def _has_room(self, size: int, count: int) -> bool:
-        return (
-            self._queued + count <= self._most_waiting
-            and self._queued_size + size <= self._most_waiting_size
-        )
+        for waiting in self._queue.drain():
+            waiting.fail(error)
 
     async def _run(self) -> None:
         while True:
@@ -152,7 +143,7 @@ class Gatherer(Generic[T, R]):
             await asyncio.sleep(0)
             self._work.clear()
             while self._queue:
-                few = self._few_under_way + self._queued <= self._few()
+                few = self._few_under_way + self._queue.count <= self._few()
                 if not few and not self._may_go():
                     break
                 self._begin(self._take(), few=few)
@@ -163,7 +154,7 @@ class Gatherer(Generic[T, R]):
         """Tell whether a batch of all that waits may go."""
         if not self._batches and not self._few_under_way:
             return True
-        enough = self._closing or self._queued >= self._least_beside
+        enough = self._closing or self._queue.count >= self._least_beside
         return enough and self._batches < self._lanes
 
     def _begin(self, batch: Sequence[Waiting[T, R]], *, few: bool) -> None:
@@ -191,14 +182,12 @@ class Gatherer(Generic[T, R]):
         batch: list[Waiting[T, R]] = []
         size = count = 0
         while self._queue:
-            size += self._queue[0].size
-            count += self._queue[0].count
+            following = self._queue.peek()
+            size += following.size
+            count += following.count
             if batch and (size > self._most_size or count > self._most):
                 break
-            taken = self._queue.popleft()
-            self._queued_size -= taken.size
-            self._queued -= taken.count
-            batch.append(taken)
+            batch.append(self._queue.pop())
         return batch
 
 

@@ -38,6 +38,7 @@ MOST_IN_BATCH: Final = 1_000  # the server's limit
 
 _BATCHES: Final = 3
 _LEAST_BESIDE: Final = 48  # a batch beside another makes both slower, so only for so many
+_PARCEL: Final = 250  # events of a request that go together; others' have room beside them
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _MOST_WAITING: Final = 20_000
 _MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
@@ -127,13 +128,13 @@ class Publisher:
         most = self._bus.max_payload
         if item.size_bytes > most:
             raise TooLarge(most - item.size_bytes + len(item.body))
-        (result,) = await self._gatherer.submit((item,), item.size_bytes)
+        (result,) = await self._gatherer.submit((item,), item.size_bytes, party=item.app)
         if isinstance(result, HooklineError):
             raise result
         return result
 
     async def publish_all(self, events: Sequence[Outgoing]) -> Sequence[Result]:
-        """Publish events that came together; give what became of each, in their order.
+        """Publish events of an app that came together; give what became of each, in their order.
 
         They go in as few batches as the limits allow, among what others publish.
         """
@@ -153,7 +154,7 @@ class Publisher:
 
     async def _hand_in(self, events: Sequence[Outgoing], size: int) -> Sequence[Result]:
         try:
-            return await self._gatherer.submit(events, size, len(events))
+            return await self._gatherer.submit(events, size, len(events), party=events[0].app)
         except HooklineError as error:
             return [error] * len(events)
 
@@ -378,7 +379,7 @@ def _parcels(events: Sequence[Outgoing], most: int) -> Iterator[tuple[list[int],
         more = item.size_bytes
         if more > most:
             continue
-        if places and (len(places) == MOST_IN_BATCH or size + more > _BATCH_BYTES):
+        if places and (len(places) == _PARCEL or size + more > _BATCH_BYTES):
             yield places, size
             places, size = [], 0
         places.append(place)

@@ -37,6 +37,11 @@ class Outgoing:
     doubtful: bool = False
 
     @property
+    def app(self) -> str:
+        """Say which app it is for: the second part of the subject."""
+        return self.subject.split(".", 2)[1]
+
+    @property
     def size_bytes(self) -> int:
         """Say what it takes on the wire, at most."""
         return len(self.head) + len(self.body) + _BATCH_BYTES

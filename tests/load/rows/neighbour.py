@@ -6,7 +6,7 @@ of each event, and only of events that were due while the trouble lasted.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,8 @@ _HANGING_ENDPOINTS: Final = 20
 _HANGING_EVENTS: Final = 200
 _LEAD_S: Final = 0.2  # of the trouble, before the victim is looked at
 _LIMITED_PER_S: Final = 10
+_BULK: Final = 500  # messages of a request of the flood by HTTP
+_BULK_CONNECTIONS: Final = 8
 _OWED: Final = """SELECT count(*) FROM delivery WHERE shard = $1 AND app_id = $2
                   AND state IN ('pending', 'retrying') AND place IS NULL"""
 
@@ -37,10 +39,10 @@ class _Street:
     victim: str
     own: Site
 
-    async def latencies(self) -> list[Arrival]:
+    async def latencies(self, *, http: bool = False) -> list[Arrival]:
         """Let the victim publish for its time."""
         seconds = self.site.run.scale.neighbour_s
-        return (await self.own.paced(self.victim, rate=_RATE, seconds=seconds)).arrivals
+        return (await self.own.paced(self.victim, rate=_RATE, seconds=seconds, http=http)).arrivals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,24 +51,28 @@ class _Trouble:
 
     deed: Coroutine[None, None, object] | None = None
     deliveries: int | None = None  # with the last of them it is over; None: it lasts
+    http: bool = False  # the victim publishes by HTTP, too
 
 
 async def measure(run: Run) -> AsyncGenerator[Figure]:
     """Measure the victim quiet, then beside each neighbour, one after the other."""
     async with opened(run) as site, receiving() as receiver, generating() as load:
         street = await _move_in(site, receiver, load)
-        quiet = await street.latencies()
-        for figure in _figures("quiet", quiet, None):
-            yield figure
-        quiet_ms = {50.0: latency_ms(quiet, 50), 99.0: latency_ms(quiet, 99)}
+        quiet_ms = dict[bool, dict[float, float]]()
+        for http, name in _QUIET.items():
+            quiet = await street.latencies(http=http)
+            quiet_ms[http] = {50.0: latency_ms(quiet, 50), 99.0: latency_ms(quiet, 99)}
+            for figure in _figures(name, quiet, None):
+                yield figure
         failures = list[Exception]()
-        for name, trouble in _TROUBLES.items():
+        for name, prepare in _TROUBLES.items():
             try:
+                trouble = await prepare(street)
                 came = await _beside(street, trouble)
             except Exception as failure:  # noqa: BLE001 - the other troubles are made all the same
                 failures.append(LoadFault(f"{name}: {'; '.join(reasons(failure))}"))
             else:
-                for figure in _figures(name, came, quiet_ms):
+                for figure in _figures(name, came, quiet_ms[trouble.http]):
                     yield figure
             await _clear(street)
         if failures:
@@ -81,17 +87,14 @@ async def _move_in(site: Site, receiver: Receiver, load: Worker) -> _Street:
     return _Street(site=site, victim=victim, own=own)
 
 
-async def _beside(
-    street: _Street, prepare: Callable[[_Street], Awaitable[_Trouble]]
-) -> list[Arrival]:
+async def _beside(street: _Street, trouble: _Trouble) -> list[Arrival]:
     """Start a trouble and measure the victim while it lasts."""
-    trouble = await prepare(street)
     begin_ns, end_ns = time.monotonic_ns(), None
     async with asyncio.TaskGroup() as group:
         if trouble.deed is not None:
             group.create_task(trouble.deed)
         await asyncio.sleep(_LEAD_S)
-        came = await street.latencies()
+        came = await street.latencies(http=trouble.http)
     if trouble.deliveries is not None:
         end_ns = await street.site.wait_for(trouble.deliveries)
     kept = [one for one in came if end_ns is None or begin_ns <= one.intended_ns <= end_ns]
@@ -116,6 +119,25 @@ async def _flood(street: _Street, fits: Callable[[int], bool]) -> _Trouble:
     await site.here.new_endpoint(app_id, site.receiver.url())
     await site.receiver.ask("reset")
     return _Trouble(deed=site.flood(app_id, number=number), deliveries=number)
+
+
+async def _flood_by_http(street: _Street) -> _Trouble:
+    site, number = street.site, street.site.run.scale.flood
+    shard = site.here.shard_of(street.victim)
+    app_id = await site.here.new_app(lambda other: other != shard)
+    await site.here.new_endpoint(app_id, site.receiver.url())
+    await site.receiver.ask("reset")
+    deed = site.load.ask(
+        "http_publish",
+        most_s=patience_s(number),
+        url=site.here.url,
+        key=site.here.key,
+        app_id=app_id,
+        number=number,
+        each=_BULK,
+        connections=_BULK_CONNECTIONS,
+    )
+    return _Trouble(deed=deed, deliveries=number, http=True)
 
 
 async def _hanging(street: _Street) -> _Trouble:
@@ -191,9 +213,11 @@ def _figures(name: str, came: list[Arrival], quiet_ms: dict[float, float] | None
     ]
 
 
-_TROUBLES: Final = {
+_QUIET: Final = {False: "quiet", True: "quiet, by HTTP"}
+_TROUBLES: Final[Mapping[str, Callable[[_Street], Awaitable[_Trouble]]]] = {
     "flood, another shard": _flood_elsewhere,
     "flood, the same shard": _flood_beside,
+    "flood by HTTP, another shard": _flood_by_http,
     "endpoints that hang": _hanging,
     "dead letters redelivered": _redelivery,
     "limited, a backlog waits": _limited,

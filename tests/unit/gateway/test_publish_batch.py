@@ -148,6 +148,39 @@ async def test_what_waits_can_be_failed_with_what_is_under_way_and_others_go_on(
         assert [await first, await gatherer.submit(4)] == [2, 8]
 
 
+async def test_callers_of_other_parties_get_into_the_next_batch_beside_a_flood() -> None:
+    server = Server()
+    server.open.clear()
+    async with server.gatherer(most=60, waiting=500) as gatherer:
+        flood = [asyncio.ensure_future(gatherer.submit(n, party="flood")) for n in range(200)]
+        await server.busy(1)
+        few = [asyncio.ensure_future(gatherer.submit(1_000, party="few"))]
+        await asyncio.sleep(0)
+        server.open.set()
+
+        await asyncio.gather(*flood, *few)
+
+    assert [1_000 in batch for batch in server.batches] == [False, True, False, False]
+
+
+async def test_a_flood_that_fills_the_room_is_refused_alone() -> None:
+    server = Server()
+    server.open.clear()
+    async with server.gatherer(waiting=4) as gatherer:
+        waiting = [asyncio.ensure_future(gatherer.submit(0, party="flood"))]
+        await server.busy(1)
+        waiting += [asyncio.ensure_future(gatherer.submit(n, party="flood")) for n in range(4)]
+        await asyncio.sleep(0)
+
+        with pytest.raises(Overload):
+            await gatherer.submit(9, party="flood")
+        waiting += [asyncio.ensure_future(gatherer.submit(5, party="few"))]
+        await asyncio.sleep(0)
+
+        server.open.set()
+        assert await asyncio.gather(*waiting) == [0, 0, 2, 4, 6, 10]
+
+
 async def test_more_than_may_wait_is_refused_at_once() -> None:
     server = Server()
     server.open.clear()
