@@ -147,6 +147,12 @@ class Settings:
     attempt_log_s: float = _set(
         5.0, "Pause between two logs of attempts, where one is wanted", low=0.1, high=3600
     )
+    otel_s: float = _set(
+        5.0, "Pause between two exports of attempts to a collector", low=0.1, high=3600
+    )
+    otel_waiting: int = _set(
+        100_000, "Attempts of an environment that wait for its collector", low=1, high=10_000_000
+    )
     alert_update_s: float = _set(
         300.0, "Pause between two words about a raised alert", low=15, high=_DAY_S
     )

@@ -192,6 +192,8 @@ def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
         dead_letter_retention_days=settings.dead_letter_retention_days,
         operational_per_minute=settings.operational_per_minute,
         attempt_log_s=settings.attempt_log_s,
+        otel_s=settings.otel_s,
+        otel_waiting=settings.otel_waiting,
         alert_update_s=settings.alert_update_s,
         disable_after_days=settings.disable_after_days,
         disable_warning_days=settings.disable_warning_days,

@@ -40,6 +40,8 @@ class DispatcherConfig:
     dead_letter_retention_days: int = 90  # from the last that was done to it
     operational_per_minute: int = 10  # events of a kind about an endpoint; the rest are counted
     attempt_log_s: float = 5.0  # between two logs of attempts that operators are told
+    otel_s: float = 5.0  # between two exports of attempts to a collector
+    otel_waiting: int = 100_000  # attempts of an environment; the oldest go first
     alert_update_s: float = 300.0  # between two words about an alert that is raised
     disable_after_days: float = 5.0  # of nothing but failures; 0 disables no endpoint
     disable_warning_days: float = 1.0  # before that

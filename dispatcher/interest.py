@@ -1,19 +1,19 @@
-"""Which operational events anybody wants, so that the others cost the settling nothing."""
+"""What anybody wants to hear of attempts, so that what nobody does costs the settling nothing."""
 
 import asyncio
 from typing import Final
 
 from dispatcher.rounds import rounds
 from schema.operational import Kind
-from schema.store import operational
+from schema.store import operational, otel
 from schema.store.link import Pool
 
 PAUSE_S: Final = 0.5  # between two readings, however much changes
-_TABLES: Final = frozenset({"app", "endpoint"})
+_TABLES: Final = frozenset({"app", "endpoint", "environment", "otel_config"})
 
 
 class Interest:
-    """The kinds that some operational endpoint wants; all of them until they are read."""
+    """What some operational endpoint, or some collector, wants; all there is until it is read."""
 
     def __init__(self, pool: Pool) -> None:
         """Know nothing yet."""
@@ -21,10 +21,15 @@ class Interest:
         self._stale = asyncio.Event()
         self._stale.set()
         self._kinds: frozenset[str] = frozenset(Kind)
+        self._traces = True
 
     def kinds(self) -> frozenset[str]:
         """Give the kinds that are wanted; the statements that write look again."""
         return self._kinds
+
+    def traces(self) -> bool:
+        """Tell whether any environment has its attempts exported; the statement looks again."""
+        return self._traces
 
     def changed(self, table: str) -> None:
         """Take in that a row of a table was changed."""
@@ -45,6 +50,7 @@ class Interest:
             self._stale.clear()
             try:
                 self._kinds = await operational.wanted(link)
+                self._traces = await otel.wanted(link)
             except BaseException:
                 self._stale.set()
                 raise

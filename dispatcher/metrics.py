@@ -52,6 +52,9 @@ class Metrics:
         self.notices = counter(
             "hookline_operational_events", "Operational events, by what came of them.", ["result"]
         )
+        self.otel = counter(
+            "hookline_otel_attempts", "Attempts for collectors, by what came of them.", ["result"]
+        )
         self.disabled = counter(
             "hookline_endpoints_disabled", "Endpoints disabled because they failed for days."
         )

@@ -18,6 +18,7 @@ from dispatcher.arrivals import Arrivals
 from dispatcher.attempt import Attempter
 from dispatcher.attempt_log import AttemptLog
 from dispatcher.catalogue import Catalogue
+from dispatcher.collector import Collectors
 from dispatcher.config import DispatcherConfig
 from dispatcher.connection import tls_context
 from dispatcher.feed import Feed
@@ -29,6 +30,8 @@ from dispatcher.lane import Lane
 from dispatcher.lanes import Lanes
 from dispatcher.match import Directory
 from dispatcher.notices import Notices
+from dispatcher.otel_ask import OtelAsk
+from dispatcher.otel_export import OtelExport
 from dispatcher.parts import Parts
 from dispatcher.pool import PoolLimits
 from dispatcher.reconcile import Reconciler
@@ -109,6 +112,7 @@ class Dispatcher:
             epochs=lambda: self._shards.epochs,
             on_settled=self._settled,
             told=self._interest.kinds,
+            traces=self._interest.traces,
         )
         guard = Guard(config.address_policy, SystemResolver())
         self._transport = Transport(
@@ -116,6 +120,12 @@ class Dispatcher:
             tls=tls_context(),
             limits=PoolLimits(per_origin=config.app_in_flight),
             proxy=config.egress_proxy,
+        )
+        self._collectors = Collectors(
+            guard=guard,
+            transport=self._transport,
+            vault=given.vault,
+            policy=config.address_policy,
         )
         self._sender = Sender(
             given,
@@ -189,6 +199,8 @@ class Dispatcher:
                     ("interest", self._interest.run()),
                     ("notices", Notices(self._given).run()),
                     ("attempt-log", AttemptLog(self._given).run()),
+                    ("otel-export", OtelExport(self._given, self._collectors).run()),
+                    ("otel-ask", OtelAsk(self._given, self._collectors).run()),
                     ("alerts", Alerts(self._given).run()),
                     ("watch", Watch(self._given).run()),
                     ("reconcile", Reconciler(self._given).run()),

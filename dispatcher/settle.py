@@ -49,6 +49,7 @@ class Settler:
         epochs: Callable[[], Mapping[int, int]],
         on_settled: Callable[[Sequence[Settled]], None],
         told: Callable[[], Collection[str]],
+        traces: Callable[[], bool],
     ) -> None:
         """Wait for settlements.
 
@@ -60,6 +61,7 @@ class Settler:
             epochs: The shards that are held now.
             on_settled: Told of each batch once it is written (or refused).
             told: The kinds of operational events that anybody wants.
+            traces: Whether any environment may have its attempts exported.
         """
         self._pool = pool
         self._clock = clock
@@ -68,6 +70,7 @@ class Settler:
         self._epochs = epochs
         self._on_settled = on_settled
         self._told = told
+        self._traces = traces
         self._waiting: list[Settled] = []
         self._wrote_at = 0.0
         self.per_s = 0.0  # settlements, of late
@@ -153,6 +156,7 @@ class Settler:
                 now=now,
                 letter_ids=[ids.new_id(ids.DEAD_LETTER, now) for _ in range(dead)],
                 told=self._told(),
+                traces=self._traces(),
             )
         return len(moved)
 

@@ -21,6 +21,7 @@ from schema.store import (
     delivery,
     health,
     operational,
+    otel,
     reconciliation,
     shard,
 )
@@ -143,6 +144,9 @@ async def _of_operators(link: Link) -> list[Figure]:
         Figure(name="hookline_attempt_log_waiting",
                meaning="Attempts that operators are still to be told of.",
                value=await attempt_log.waiting(link)),
+        Figure(name="hookline_otel_waiting",
+               meaning="Attempts that are still to be exported to collectors.",
+               value=await otel.waiting(link)),
         Figure(name="hookline_alerts_raised",
                meaning="Alert rules that are raised.", value=await alert_rule.raised(link)),
         *(Figure(name="hookline_endpoints", meaning="Endpoints of all apps, by how they fare.",

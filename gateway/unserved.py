@@ -99,10 +99,6 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
     "Set `retryPolicy` of the endpoint, app or environment.": (
         "/api/v1/event-type/{event_type_name}/retry-schedule",
     ),
-    "Metrics are at GET /metrics, for Prometheus.": (
-        "/api/v1/management/environment-settings/customer-otel",
-        "/api/v1/management/environment-settings/customer-otel/test",
-    ),
     "By event type nothing is counted: GET /api/v1/stats/app/{app_id}/attempt counts the rest.": (
         "/api/v1/app/{app_id}/stats/attempts",
     ),

@@ -275,6 +275,17 @@ class World:
         return list(await self.pool.fetch("SELECT * FROM rejected_event ORDER BY sequence, id"))
 
 
+async def elsewhere(world: World) -> World:
+    """Give another environment of the same database."""
+    other = ids.new_id(ids.ENVIRONMENT, now())
+    await world.pool.execute(
+        """INSERT INTO environment (id, name, kind, created_at, updated_at)
+           VALUES ($1, 'other', 'production', now(), now())""",
+        other,
+    )
+    return World(pool=world.pool, environment_id=other)
+
+
 async def new_world(pool: Pool) -> World:
     """Give the world of a database's first environment."""
     return World(pool=pool, environment_id=await pool.fetchval("SELECT id FROM environment"))

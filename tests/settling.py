@@ -65,10 +65,11 @@ async def settle(
     *batch: Settlement,
     epochs: dict[int, int] = EPOCHS,
     told: Collection[str] = (),
+    traces: bool = False,
 ) -> Sequence[Settlement]:
     """Write them as `OWNER`; give those that moved a delivery."""
     letters = [ids.new_id(ids.DEAD_LETTER, now()) for _ in batch]
     async with pool.acquire() as link:
         return await store.settle(
-            link, OWNER, epochs, batch, now=now(), letter_ids=letters, told=told
+            link, OWNER, epochs, batch, now=now(), letter_ids=letters, told=told, traces=traces
         )

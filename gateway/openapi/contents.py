@@ -14,6 +14,7 @@ from gateway.openapi.event_type import EVENT_TYPE
 from gateway.openapi.management import HEALTH, RECONCILIATION
 from gateway.openapi.message import MESSAGES
 from gateway.openapi.operational import ALERT_RULE, OPERATIONAL_WEBHOOK
+from gateway.openapi.otel import OTEL
 from gateway.openapi.poller import POLLER
 from gateway.openapi.rejected_event import REJECTED_EVENT
 from gateway.openapi.statistics import STATISTICS
@@ -35,6 +36,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     OPERATIONAL_WEBHOOK,
     ALERT_RULE,
     ENVIRONMENT,
+    OTEL,
     KEY,
     AUTHENTICATION,
     INTEGRATION,

@@ -57,6 +57,7 @@ async def settle(
     now: datetime,
     letter_ids: Sequence[str],
     told: Collection[str] = (),
+    traces: bool = False,
 ) -> list[Settlement]:
     """Write a batch; give those whose deliveries were moved.
 
@@ -70,13 +71,14 @@ async def settle(
         now: The time of parking.
         letter_ids: A new id for each of the batch that is dead, in order.
         told: The kinds of operational events that anybody wants; others need not be written.
+        traces: Whether any environment may have its attempts exported; the statement looks again.
     """
-    stage = Kind.ATTEMPT_LOG in told
+    stage = (Kind.ATTEMPT_LOG in told, traces)
     tells = told and any(s.failures >= FAILING_AFTER or s.state is State.DEAD for s in batch)
     if not tells and not any(s.state is State.DEAD or s.disable or s.run for s in batch):
-        return await _move(link, owner, epochs, batch, stage=stage)
+        return await _move(link, owner, epochs, batch, stage)
     async with link.transaction():
-        moved = await _move(link, owner, epochs, batch, stage=stage)
+        moved = await _move(link, owner, epochs, batch, stage)
         await _park(link, [s for s in moved if s.state is State.DEAD], now, letter_ids)
         arrived = [s for s in moved if s.run and s.state is State.DELIVERED]
         if arrived:
@@ -88,7 +90,11 @@ async def settle(
 
 
 async def _move(
-    link: Link, owner: str, epochs: Mapping[int, int], batch: Sequence[Settlement], *, stage: bool
+    link: Link,
+    owner: str,
+    epochs: Mapping[int, int],
+    batch: Sequence[Settlement],
+    stage: tuple[bool, bool],
 ) -> list[Settlement]:
     numbers = await link.fetchval(
         _SQL["settle"],
@@ -96,7 +102,7 @@ async def _move(
         list(epochs.values()),
         owner,
         *_columns(batch),
-        stage,
+        *stage,
     )
     if numbers is not None and len(numbers) == len(batch):
         return list(batch)

@@ -6,7 +6,8 @@
 -- $4-$11 deliveries: app, message, endpoint, state, attempts, failures, due time, reason.
 -- $12-$27 their attempts, null ids where there was none; $28 all responses in a row, $29 where each
 -- begins, $30 its size. All but $28 are array literals. $31: stage the attempts that are logged now,
--- as operators are to be told of them.
+-- as operators are to be told of them; $32: as they are to be exported, where an environment wants it
+-- (by app_id_key).
 -- Answers with the numbers, from 1, of the deliveries that were moved, served by delivery_pkey.
 WITH fence AS MATERIALIZED (
     SELECT s.id FROM unnest($1::int[], $2::bigint[]) AS f(id, epoch)
@@ -40,6 +41,13 @@ logged AS (
 staged AS (
     INSERT INTO attempt_log (app_id, message_id, attempt_id)
     SELECT app_id, message_id, id FROM logged WHERE $31::bool),
+traced AS (
+    INSERT INTO otel_attempt (environment_id, app_id, message_id, attempt_id)
+    SELECT a.environment_id, l.app_id, l.message_id, l.id
+    FROM logged AS l
+    JOIN app AS a ON a.id = l.app_id AND a.kind = 'tenant'
+        AND a.environment_id = ANY (ARRAY(SELECT environment_id FROM otel_wanted))
+    WHERE $32::bool),
 rolled AS (
     INSERT INTO rollup_minute AS r (app_id, endpoint_id, bucket, delivered, status_3xx, status_4xx,
                                     status_5xx, no_answer, parked, duration_ms)

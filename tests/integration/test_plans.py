@@ -49,6 +49,8 @@ HOT = [
         "tell",
         {"attempt_log_pkey", "attempt_pkey", "attempt_message_idx", "message_pkey"},
     ),
+    ("otel", "page", {"attempt_pkey", "attempt_message_idx", "message_pkey"}),
+    ("otel", "claim", set()),
     ("reconciliation", "terms", {"delivery_pkey", "delivery_endpoint_idx"}),
     ("reconciliation", "walk", {"delivery_pkey", "delivery_endpoint_idx"}),
     ("reconciliation", "due", set()),
@@ -149,6 +151,8 @@ async def test_a_hot_statement_scans_no_large_table_and_uses_the_index_that_it_n
         ("lane", "messages", "message", ("app_id", "id")),
         ("attempt_log", "tell", "message", ("app_id", "id")),
         ("attempt_log", "tell", "attempt", ("app_id", "id")),
+        ("otel", "page", "message", ("app_id", "id")),
+        ("otel", "page", "attempt", ("app_id", "id")),
     ],
 )
 async def test_a_batch_looks_its_rows_up_one_by_one_each_by_its_whole_key(

@@ -269,11 +269,26 @@ def planned(known: Known) -> dict[str, Any]:
     return present | PLANNED
 
 
+COLLECTOR: Final = f"{SETTINGS}/customer-otel"
+OF_COLLECTOR: Final = ("url", "additionalHeaders")
+READ_COLLECTOR: Final = Call(
+    does=f"GET {COLLECTOR}", fields={"svixManaged": truth}, same=OF_COLLECTOR
+)
 SVIX_ENVIRONMENT_SETTINGS: Final = [
     Call(does=f"GET {SETTINGS}"),
     Call(does=f"PUT {SETTINGS}", sends=planned, same=tuple(PLANNED)),
     Call(does=f"GET {SETTINGS}", same=tuple(PLANNED)),
     Call(does=f"PUT {SETTINGS}", sends=planned, same=tuple(PLANNED)),
+    Call(
+        does=f"PUT {COLLECTOR}",
+        sends={"url": "https://otel.example.com", "additionalHeaders": {"Api-Key": "k"}},
+        status=204,
+    ),
+    READ_COLLECTOR,
+    Call(does=f"PUT {COLLECTOR}", sends={"url": "https://otel.example.com:4318"}, status=204),
+    READ_COLLECTOR,
+    Call(does=f"DELETE {COLLECTOR}", status=204),
+    Call(does=f"GET {COLLECTOR}", fields={"url": lambda value: value is None}),
 ]
 RESOURCES: Final = {
     "svix_environment": SVIX_ENVIRONMENT,

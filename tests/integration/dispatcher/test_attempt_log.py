@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 from dispatcher.attempt_log import MOST_WAITING, AttemptLog
 from dispatcher.metrics import Metrics
 from dispatcher.parts import Parts
-from schema import ids
 from schema.delivery import Fault, Outcome, State
 from schema.operational import Kind
 from schema.store import attempt_log
@@ -26,6 +25,7 @@ from tests.dispatching import (
     World,
     config,
     dispatching,
+    elsewhere,
     eventually,
     new_world,
     now,
@@ -218,17 +218,6 @@ async def test_each_environment_is_told_of_its_own_attempts_if_it_wants_them(
     assert event["environment_id"] == other.environment_id
     assert [line["attemptId"] for line in event["data"]] == ids_of(theirs)
     assert await waiting(pool) == 0
-
-
-async def elsewhere(world: World) -> World:
-    """Give another environment of the same database."""
-    other = ids.new_id(ids.ENVIRONMENT, now())
-    await world.pool.execute(
-        """INSERT INTO environment (id, name, kind, created_at, updated_at)
-           VALUES ($1, 'other', 'production', now(), now())""",
-        other,
-    )
-    return World(pool=world.pool, environment_id=other)
 
 
 async def test_an_event_names_no_more_apps_than_it_has_channels(

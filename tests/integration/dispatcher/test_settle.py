@@ -217,6 +217,7 @@ def settler(pool: Pool, told: list[Settled], **changes: object) -> Settler:
         epochs=lambda: EPOCHS,
         on_settled=told.extend,
         told=frozenset,
+        traces=bool,
     )
 
 
