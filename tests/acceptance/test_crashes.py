@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import re
+import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
+from itertools import count
 
 import asyncpg
 import httpx
 import pytest
 from svix.api import ApplicationOut, EndpointMessageOut, EndpointOut, MessageStatus
 
+from schema.ids import shard_of
 from tests.acceptance.test_rate_limits import RATE, measured_lateness, of_paths, shortest_window_s
 from tests.acceptance.world import TYPE, Load, World, until
 from tests.receiver import Behaviour, Received, answer, hang, sequence
@@ -174,17 +179,78 @@ async def test_nothing_is_missing_when_a_part_is_killed_under_load(
         assert killed_at - SETTLED_S <= at
 
 
+@pytest.mark.parametrize("part", ["postgres", "dispatcher-1"])
+async def test_nothing_is_missing_when_a_part_is_killed_while_apps_are_read_past_a_crowd(
+    breakable_world: World, part: str
+) -> None:
+    world = breakable_world
+    await world.here.stop("dispatcher-2")
+    app = await world.app()
+    crowd = await world.app(uid=_name_in_the_shard_of(app.id, world.here.settings.shards))
+    endpoints = [await world.endpoint(app, "/first")]
+    load, number = Load(world, app), 12_000
+    await world.here.stop("dispatcher-1")
+    await _publish_crowd(world, f"events.{crowd.uid}.{TYPE}", number)
+
+    async with load.running(by_http=0, by_nats=4):
+        await world.here.start("dispatcher-1")
+        await until(partial(_reads_past, world))
+        await world.here.kill(part)
+        await world.here.start(part)
+        await load.more(40)
+
+    await _nothing_is_missing(world, app, endpoints, load)
+    await _what_was_accepted_was_counted(world, app)
+    await _all_taken(world, crowd, number)
+
+
+async def _reads_past(world: World) -> bool:
+    """Tell whether any event was taken past a crowd."""
+    metrics = (await world.http.get("/metrics", headers={"authorization": ""})).text
+    found = re.search(r"^hookline_events_bypassed_total (.+)$", metrics, re.MULTILINE)
+    return found is not None and float(found[1]) > 0
+
+
+def _name_in_the_shard_of(app_id: str, shards: int) -> str:
+    """Make a uid whose events lie in the same shard as those of an app's id."""
+    wanted = shard_of(app_id, shards)
+    names = (f"crowd-{secrets.token_hex(8)}" for _ in count())
+    return next(name for name in names if shard_of(name, shards) == wanted)
+
+
+async def _publish_crowd(world: World, subject: str, number: int) -> None:
+    """Publish many events, as quickly as the stream acknowledges them."""
+    jetstream = (await world.bus()).jetstream(publish_async_max_pending=500)
+    for _ in range(number):
+        await jetstream.publish_async(subject, b"{}")
+    await jetstream.publish_async_completed()
+
+
+async def _all_taken(world: World, app: ApplicationOut, number: int) -> None:
+    link = await asyncpg.connect(world.here.database_url)
+
+    async def taken() -> bool:
+        found = await link.fetchval("SELECT count(*) FROM message WHERE app_id = $1", app.id)
+        return bool(found == number)
+
+    try:
+        await until(taken, within_s=30, every_s=0.1)
+    finally:
+        await link.close()
+
+
 async def _what_was_accepted_was_counted(world: World, app: ApplicationOut) -> None:
     link = await asyncpg.connect(world.here.database_url)
     try:
-        accepted, made = await link.fetchrow(
+        row = await link.fetchrow(
             """SELECT coalesce((SELECT sum(accepted) FROM reconciliation WHERE app_id = $1), 0)
                       + coalesce((SELECT sum(number) FROM fanned_out, unnest(app_ids, numbers)
                                   AS u(app_id, number) WHERE u.app_id = $1), 0),
                       (SELECT count(*) FROM delivery WHERE app_id = $1)""",
             app.id,
         )
-        assert accepted == made > 0
+        assert row is not None
+        assert row[0] == row[1] > 0
     finally:
         await link.close()
 
