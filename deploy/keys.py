@@ -8,7 +8,8 @@ from deploy.home import Home, write_private
 from deploy.settings import Settings
 from gateway.svix_token import make_token, read_rules
 from schema import ids
-from schema.api_key import ALL_SCOPES, ApiKey, KeyKind, hash_of, issue
+from schema.api_key import ApiKey, KeyKind, hash_of, issue
+from schema.scope import ALL_SCOPES
 from schema.store import api_key as store
 from schema.store import environment as environments
 from schema.store.link import Link

@@ -4,7 +4,7 @@
 `|<environment id>`, which selects the environment to act in; without it a key acts in its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -14,9 +14,10 @@ from starlette.requests import Request
 
 from gateway.appbook import KIND
 from gateway.parts import Parts, parts
-from schema.api_key import ALL_SCOPES, PUBLISH_SCOPE, ApiKey, Capability, KeyKind, allows
+from schema.api_key import ApiKey, Capability, KeyKind, allows
 from schema.app import App
 from schema.errors import Forbidden, NotFound, Unauthenticated
+from schema.scope import ALL_SCOPES
 
 _HEADER: Final = b"authorization"
 _SCHEME: Final = b"bearer "
@@ -54,6 +55,7 @@ class Caller:
 
     Attributes:
         app_id: The only app there is for this caller; None for operators.
+        scopes: What alone the caller may do; none is all that keys of this kind may.
         capabilities: What the caller may do within that app; None is everything.
         feature_flags: Which flagged event types there are for this caller; None is all.
         expires_at: When the key ends; None is never.
@@ -102,21 +104,28 @@ async def authenticate(request: Request) -> Caller:
     )
 
 
-def admit(caller: Caller, access: Access, needed: Capability) -> None:
-    """Let a caller pass or not.
+def admit(caller: Caller, access: Access, needed: Capability, scopes: Sequence[str]) -> None:
+    """Let a caller pass or not; of the scopes any one is enough.
 
     Raises:
         Forbidden: The key may not do this.
     """
     if caller.kind not in _KINDS[access]:
         raise Forbidden
-    publishes_alone = PUBLISH_SCOPE in caller.scopes
-    if caller.kind is KeyKind.APP and publishes_alone != (access is Access.PUBLISHER):
-        raise Forbidden
-    if access is Access.INSTALLATION and ALL_SCOPES not in caller.scopes:
-        raise Forbidden
+    if not _in_scope(caller, access, scopes):
+        raise Forbidden(f"This key lacks the scope {scopes[0]}.")
     if not allows(caller.capabilities, needed):
         raise Forbidden(f"This key lacks the capability {needed}.")
+
+
+def need_scope(caller: Caller, scope: str) -> None:
+    """Let a caller do what an operation does besides, or not.
+
+    Raises:
+        Forbidden: The key has scopes, and not this one.
+    """
+    if caller.scopes and ALL_SCOPES not in caller.scopes and scope not in caller.scopes:
+        raise Forbidden(f"This key lacks the scope {scope}.")
 
 
 def lend_app(request: Request, app: App) -> None:
@@ -142,6 +151,16 @@ async def resolve_app(request: Request, caller: Caller) -> App:
     if caller.app_id is not None and caller.app_id != app.id:
         raise NotFound(KIND)
     return app
+
+
+def _in_scope(caller: Caller, access: Access, scopes: Sequence[str]) -> bool:
+    held = caller.scopes
+    if not held:  # what needs to be said expressly: to act everywhere, and an app's to publish
+        expressly = access is Access.INSTALLATION or (
+            access is Access.PUBLISHER and caller.kind is KeyKind.APP
+        )
+        return not expressly
+    return ALL_SCOPES in held or any(scope in held for scope in scopes)
 
 
 async def _check_environment(given: Parts, key: ApiKey, environment_id: str) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from gateway.auth import Access, Caller, admit, authenticate
 from gateway.kept_answer import repeatable
+from gateway.scopes import OF_ALL_ENVIRONMENTS, scopes_for
 from schema.api_key import Capability
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
@@ -29,6 +30,7 @@ class Operation:
         access: Whose keys may do it.
         capability: What a portal's key must hold for it. If none is named: to look at what is
             there, and to manage endpoints for whatever changes something.
+        writes: Whether it takes a scope to write; if nothing is said, whatever is no GET does.
         knows_repeats: The handler sees to idempotency keys itself; for other POSTs the first
             answer is kept.
     """
@@ -38,6 +40,7 @@ class Operation:
     access: Access
     handler: Handler
     capability: Capability | None = None
+    writes: bool | None = None
     knows_repeats: bool = False
 
     @property
@@ -46,6 +49,18 @@ class Operation:
         if self.capability is not None:
             return self.capability
         return Capability.VIEW_BASE if self.method == "GET" else Capability.MANAGE_ENDPOINT
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Say which scopes let a key pass that has any; one of them is enough.
+
+        Raises:
+            ValueError: Nobody has said which resource it is about.
+        """
+        if self.access is Access.INSTALLATION:
+            return OF_ALL_ENVIRONMENTS
+        writes = self.method != "GET" if self.writes is None else self.writes
+        return scopes_for(self.path, writes=writes, publishes=self.access is Access.PUBLISHER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +168,13 @@ def _guarded(operation: AnyOperation) -> OpenHandler:
     if isinstance(operation, OpenOperation):
         return operation.handler
     access, needed, handler = operation.access, operation.needed, operation.handler
+    scopes = operation.scopes
     if operation.method == "POST" and not operation.knows_repeats:
         handler = repeatable(handler)
 
     async def guarded(request: Request) -> Response:
         caller = await authenticate(request)
-        admit(caller, access, needed)
+        admit(caller, access, needed, scopes)
         return await handler(request, caller)
 
     return guarded

@@ -15,8 +15,6 @@ from typing import Final
 from schema import ids
 
 PREFIX: Final = "hk_"
-ALL_SCOPES: Final = "*"  # the installation's operator: every environment
-PUBLISH_SCOPE: Final = "message:create"  # of an app's key: it publishes, and does nothing else
 _CHANCE_CHARACTERS: Final = 43
 _CHECK_CHARACTERS: Final = 6
 _HINT_CHARACTERS: Final = 4

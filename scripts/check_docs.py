@@ -14,12 +14,14 @@ from prometheus_client import CollectorRegistry
 from deploy.settings import NOT_SETTINGS, describe
 from deploy.up import _BANNER
 from dispatcher.metrics import Metrics as DispatcherMetrics
+from gateway import scopes
 from gateway.app import operations
 from gateway.metrics import Metrics as GatewayMetrics
 from gateway.routing import Operation
 from schema.dead_letter import LETTER_MOVES
 from schema.delivery import MOVES
 from schema.health import HEALTH_MOVES
+from schema.scope import Scope
 from schema.store.changes import CHANNEL
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -46,6 +48,7 @@ _ROW: Final = re.compile(r"^\| `((?:HOOKLINE_)?[A-Z_]+)` \| (.*) \|$", re.MULTIL
 _OPERATION: Final = re.compile(
     r"^\| (GET|POST|PUT|PATCH|DELETE) \| `([^`]+)` \| (\w+) \|", re.MULTILINE
 )
+_SCOPE_ROW: Final = re.compile(r"\| (?:[A-Z]+ \| `[^`]+` \| )?`[a-z-]+:[A-Za-z]+`")
 _METRIC: Final = re.compile(r"\bhookline_[a-z_]+\b")
 _SETTING: Final = re.compile(r"\bHOOKLINE_[A-Z_]+\b")
 
@@ -185,6 +188,28 @@ def operation_faults(text: str) -> Iterator[str]:
     yield from (f"lists {m} {p} for {who}, which is not so" for m, p, who in sorted(told - served))
 
 
+def scope_rows() -> list[str]:
+    """Give the rows of the tables of scopes: by resource, and of what is not told by its method."""
+    rows = []
+    for resource, places in sorted(scopes.places().items()):
+        named = [f"`{scope}`" for scope in Scope if scope.partition(":")[0] == resource]
+        rows.append(f"| {', '.join(named)} | {', '.join(f'`{place}`' for place in places)} |")
+    rows.extend(
+        f"| {one.method} | `{one.path}` | `{one.scopes[0]}` |"
+        for one in operations()
+        if isinstance(one, Operation) and one.writes is not None
+    )
+    return rows
+
+
+def scope_faults(text: str) -> Iterator[str]:
+    """Say where the tables of scopes and the gateway's differ."""
+    wanted = scope_rows()
+    told = [line for line in text.splitlines() if _SCOPE_ROW.match(line)]
+    yield from (f"lacks {row}" for row in wanted if row not in told)
+    yield from (f"has {row}, which is not so" for row in told if row not in wanted)
+
+
 def _access(operation: object) -> str:
     return operation.access.value if isinstance(operation, Operation) else EVERYBODY
 
@@ -249,6 +274,7 @@ def faults(root: Path) -> Iterator[str]:
         ),
         "settings.md": settings_faults((docs / "settings.md").read_text()),
         "api.md": operation_faults((docs / "api.md").read_text()),
+        "api.md, scopes": scope_faults((docs / "api.md").read_text()),
         "metrics.md": metric_faults((docs / "metrics.md").read_text()),
         "concepts.md, deliveries": diagram_faults(drawn[0], MOVES),
         "concepts.md, dead letters": diagram_faults(drawn[1], LETTER_MOVES),

@@ -16,8 +16,9 @@ from svix.api import SvixAsync
 from gateway.app import create_app
 from gateway.config import GatewayConfig
 from schema import ids
-from schema.api_key import ALL_SCOPES, KeyKind, hash_of, issue
+from schema.api_key import KeyKind, hash_of, issue
 from schema.app import Environment
+from schema.scope import ALL_SCOPES
 from schema.store import api_key, environment
 from schema.store.link import Pool
 from signer.vault import Vault

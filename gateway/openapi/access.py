@@ -1,6 +1,6 @@
 """Keys of operators and apps, access to the portal, integrations, and the caller, described."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from gateway.common import MAX_FLAGS
@@ -19,9 +19,11 @@ from gateway.openapi.shape import (
     whole,
     word,
 )
+from gateway.routes.key import OPERATOR_SCOPES
 from gateway.routes.poller_key import MAX_GRACE_S, MAX_LIFE_S
 from gateway.routes.portal_access import SESSION_PATTERN
-from schema.api_key import ALL_SCOPES, PUBLISH_SCOPE, Capability, KeyKind
+from gateway.scopes import APP_SCOPES
+from schema.api_key import Capability, KeyKind
 from schema.event import EVENT_TYPE_PATTERN
 
 _OPERATORS: Final = "/api/v1/management/authentication/{env_id}/api-token"
@@ -53,8 +55,12 @@ _PORTAL: Final = {
 }
 
 
-def _scopes(known: str) -> Shape:
-    return maybe(many(word((known,)), least=1, most=1))
+def _scopes(known: Collection[str]) -> Shape:
+    return maybe(many(word(known), least=1, most=len(known)))
+
+
+_OF_OPERATOR: Final = _scopes(OPERATOR_SCOPES)
+_OF_KEY_OF_APP: Final = _scopes(APP_SCOPES)
 
 
 def _keys(root: str, prefix: str, made: str, asked: str) -> Iterator[tuple[str, Said]]:
@@ -125,18 +131,18 @@ KEY: Final = Resource(
         "ApiTokenCensoredOut": thing({**_KEY, "censoredToken": TEXT}),
         "ApiTokenIn": thing(
             {"name": _KEY_NAME},
-            {"scopes": _scopes(ALL_SCOPES), "expiry": _LIFE, "featureFlags": _FLAGS},
+            {"scopes": _OF_OPERATOR, "expiry": _LIFE, "featureFlags": _FLAGS},
         ),
-        "ApiTokenPatch": thing({}, {"name": maybe(_KEY_NAME), "scopes": _scopes(ALL_SCOPES)}),
+        "ApiTokenPatch": thing({}, {"name": maybe(_KEY_NAME), "scopes": _OF_OPERATOR}),
         "ApiTokenUpdateIn": thing({"name": _KEY_NAME}),
         "ApiTokenExpireIn": thing({}, {"expiry": maybe(whole(0, 259_200))}),
         "AppTokenOut": thing({**_KEY, **_FLAGS_OUT, "token": TEXT}),
         "AppTokenCensoredOut": thing({**_KEY, **_FLAGS_OUT, "censoredToken": TEXT}),
         "AppTokenIn": thing(
             {"name": _KEY_NAME},
-            {"scopes": _scopes(PUBLISH_SCOPE), "expiry": _LIFE, "featureFlags": _FLAGS},
+            {"scopes": _OF_KEY_OF_APP, "expiry": _LIFE, "featureFlags": _FLAGS},
         ),
-        "AppTokenPatch": thing({}, {"name": maybe(_KEY_NAME), "scopes": _scopes(PUBLISH_SCOPE)}),
+        "AppTokenPatch": thing({}, {"name": maybe(_KEY_NAME), "scopes": _OF_KEY_OF_APP}),
         "MessageTokenIn": thing({"name": _KEY_NAME}, {"expiry": _LIFE, "featureFlags": _FLAGS}),
     },
     operations={
@@ -164,6 +170,7 @@ AUTHENTICATION: Final = Resource(
                 "sessionId": maybe(TEXT),
                 "kind": word(KeyKind),
                 "capabilities": many(TEXT),
+                "scopes": about(maybe(many(TEXT)), "What alone the key may do; null is all."),
                 "featureFlags": maybe(many(TEXT)),
                 "expiresAt": maybe(TIME),
             }

@@ -12,8 +12,9 @@ from gateway.body import read_fields
 from gateway.parts import parts
 from gateway.routing import AnyOperation, Operation
 from schema import ids
-from schema.api_key import ALL_SCOPES, Capability, hash_of, hint_of, mint
+from schema.api_key import Capability, hash_of, hint_of, mint
 from schema.errors import Forbidden, Unauthenticated
+from schema.scope import ALL_SCOPES
 from schema.store import api_key, revoked_token
 
 _WHOAMI: Final = "/api/v1/auth/whoami"
@@ -53,6 +54,7 @@ async def whoami(_request: Request, caller: Caller) -> Response:
             "sessionId": caller.session_id,
             "kind": caller.kind,
             "capabilities": _capabilities(caller),
+            "scopes": caller.scopes or None,
             "featureFlags": caller.feature_flags,
             "expiresAt": caller.expires_at,
         }

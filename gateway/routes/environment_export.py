@@ -33,7 +33,9 @@ _IMPORT: Final = "/api/v1/environment/import"
 def routes() -> list[AnyOperation]:
     """List the operations."""
     return [
-        Operation(method="POST", path=_EXPORT, access=Access.OPERATOR, handler=export),
+        Operation(
+            method="POST", path=_EXPORT, access=Access.OPERATOR, handler=export, writes=False
+        ),
         Operation(method="POST", path=_IMPORT, access=Access.OPERATOR, handler=take_over),
     ]
 

@@ -15,8 +15,15 @@ from schema.task import Plan, TaskKind
 
 def routes() -> list[AnyOperation]:
     """List the operations."""
-    path = f"{ALL}/export/openapi"
-    return [Operation(method="POST", path=path, access=Access.OPERATOR, handler=export_openapi)]
+    return [
+        Operation(
+            method="POST",
+            path=f"{ALL}/export/openapi",
+            access=Access.OPERATOR,
+            handler=export_openapi,
+            writes=False,
+        )
+    ]
 
 
 async def export_openapi(request: Request, caller: Caller) -> Response:

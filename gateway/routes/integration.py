@@ -44,7 +44,9 @@ def routes() -> list[AnyOperation]:
         Operation(method="GET", path=_ONE, access=access, handler=get),
         Operation(method="PUT", path=_ONE, access=access, handler=update),
         Operation(method="DELETE", path=_ONE, access=access, handler=delete),
-        Operation(method="GET", path=f"{_ONE}/key", access=access, handler=reveal),
+        Operation(  # whoever has a key may do what it may
+            method="GET", path=f"{_ONE}/key", access=access, handler=reveal, writes=True
+        ),
         Operation(method="POST", path=f"{_ONE}/key/rotate", access=access, handler=rotate),
     ]
 

@@ -4,6 +4,7 @@ The former at `/api/v1/management/authentication/{env_id}/api-token`, by Svix's 
 `/api/v1/auth/app/{app_id}/api-token`, which is ours.
 """
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -20,24 +21,23 @@ from gateway.cursor import envelope, read_page
 from gateway.parts import parts
 from gateway.routes.environment import find_environment
 from gateway.routing import AnyOperation, Operation
+from gateway.scopes import APP_SCOPES
 from schema import ids
-from schema.api_key import ALL_SCOPES, PREFIX, PUBLISH_SCOPE, ApiKey, KeyKind, hash_of, issue
+from schema.api_key import PREFIX, ApiKey, KeyKind, hash_of, issue
 from schema.errors import NotFound
+from schema.scope import ALL_SCOPES, Scope
 from schema.store import api_key as store
 from schema.store.link import Link
 
 KIND: Final = "API key"
 _MAX_NAME: Final = 256
+_SCOPE: Final = re.compile(r"[^\x00]{1,64}\Z")
 _MAX_EXPIRY_S: Final = 259_200
 _MAX_LIFE_S: Final = 315_360_000  # ten years
 _OPERATORS: Final = "/api/v1/management/authentication/{env_id}/api-token"
 _APPS: Final = "/api/v1/auth/app/{app_id}/api-token"
 _PUBLISHER: Final = "/api/v1/auth/app/{app_id}/create-message-token"
-# By whether it is an app's key: the scope there is, and what it means.
-_SCOPES: Final = {
-    False: (ALL_SCOPES, "every environment"),
-    True: (PUBLISH_SCOPE, "it publishes, and does nothing else"),
-}
+OPERATOR_SCOPES: Final = (ALL_SCOPES, *Scope)
 
 
 def routes() -> list[AnyOperation]:
@@ -95,7 +95,7 @@ async def create(request: Request, caller: Caller) -> Response:
 
 async def create_publisher(request: Request, caller: Caller) -> Response:
     """Make a key of an app that publishes its messages and does nothing else."""
-    return await _make(request, caller, await read_fields(request), (PUBLISH_SCOPE,))
+    return await _make(request, caller, await read_fields(request), (Scope.MESSAGE_CREATE,))
 
 
 async def _make(
@@ -120,8 +120,8 @@ async def _make(
             feature_flags=flags,
         )
         await store.create(link, key, hash_of(text))
-        where = {"environment": key.environment_id, "app": key.app_id}
-        await trail.note(link, given, caller, "key.create", key.id, **where)
+        what = {"environment": key.environment_id, "app": key.app_id, "scopes": scopes}
+        await trail.note(link, given, caller, "key.create", key.id, **what)
     return answer(show_with_text(key, text))
 
 
@@ -182,7 +182,7 @@ async def _change(
             scopes=present.scopes if scopes is None else scopes,
         )
         await store.update(link, key)
-        await trail.note(link, given, caller, "key.update", key.id)
+        await trail.note(link, given, caller, "key.update", key.id, scopes=key.scopes)
     given.keys.drop(key.app_id or key.environment_id)
     return answer(show(key))
 
@@ -231,11 +231,9 @@ def _read_name(fields: Fields) -> str:
 
 def _read_scopes(request: Request, fields: Fields) -> tuple[str, ...]:
     """Read scopes. One that we do not know would promise a limit that nobody keeps to."""
-    scopes = fields.raw("scopes")
-    if scopes is None:
-        return ()
-    known, means = _SCOPES["app_id" in request.path_params]
-    if scopes != [known]:
-        fields.fault("scopes", f'may only be left out, or ["{known}"]: {means}')
-        return ()
-    return (known,)
+    known = APP_SCOPES if "app_id" in request.path_params else OPERATOR_SCOPES
+    scopes = fields.optional_texts("scopes", pattern=_SCOPE, max_items=len(known))
+    strange = [scope for scope in scopes or () if scope not in known]
+    if strange:
+        fields.fault("scopes", f"{strange[0]} is none of {', '.join(known)}")
+    return scopes or ()

@@ -18,7 +18,7 @@ from gateway import trail
 from gateway.accept import Door
 from gateway.answer import answer, is_json
 from gateway.appbook import KIND as APP_KIND
-from gateway.auth import Access, Caller, resolve_app
+from gateway.auth import Access, Caller, need_scope, resolve_app
 from gateway.body import Fields, parse, read_body, read_fields
 from gateway.common import MAX_UID, read_metadata, read_rate
 from gateway.cursor import envelope
@@ -33,6 +33,7 @@ from schema import event, ids
 from schema.app import App
 from schema.errors import Conflict, HooklineError, NotFound
 from schema.message import Message
+from schema.scope import Scope
 from schema.store import app as apps
 from schema.store import endpoint as endpoints
 from schema.store import message as store
@@ -62,6 +63,7 @@ def routes() -> list[AnyOperation]:
             path=f"{ALL}/precheck/active",
             access=Access.OPERATOR,
             handler=precheck,
+            writes=False,
         ),
     ]
 
@@ -206,10 +208,12 @@ async def make_app(request: Request, caller: Caller, fields: Fields) -> App:
 
     Raises:
         NotFound: The body does not, or the caller has an app already, so this one is missing.
+        Forbidden: The caller's key has scopes, and may not make apps.
     """
     given = parts(request)
     if fields.raw("application") is None or caller.app_id is not None:
         raise NotFound(APP_KIND)
+    need_scope(caller, Scope.APPLICATION_WRITE)
     app = _read_app(given, caller, request.path_params["app_id"], fields.raw("application"))
     try:
         async with given.transaction() as link:

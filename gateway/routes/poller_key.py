@@ -41,6 +41,7 @@ def routes() -> list[AnyOperation]:
             access=Access.TENANT,
             handler=reveal,
             capability=Capability.VIEW_ENDPOINT_SECRET,
+            writes=True,  # whoever has a key may do what it may
         ),
         Operation(
             method="POST",

@@ -50,6 +50,7 @@ def routes(horizon: Horizon) -> list[AnyOperation]:
             access=Access.READER,
             handler=commit,
             capability=Capability.VIEW_BASE,  # it is part of reading
+            writes=False,
         ),
     ]
 

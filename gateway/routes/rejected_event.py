@@ -25,9 +25,9 @@ from gateway.resubmit import read_fixes, resubmit
 from gateway.routing import AnyOperation, Operation
 from gateway.window import is_key, read_window_of
 from schema import ids
-from schema.api_key import ALL_SCOPES
 from schema.dead_letter import RejectedEvent, RejectedState
 from schema.errors import Conflict, NotFound
+from schema.scope import ALL_SCOPES
 from schema.store import rejected_event as store
 from schema.store.link import Link
 from schema.store.rejected_event import RejectedFilter

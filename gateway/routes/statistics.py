@@ -27,9 +27,19 @@ _EVENT_TYPES: Final = "/api/v1/stats/usage/event-types"
 def routes() -> list[AnyOperation]:
     """List the operations."""
     return [
-        Operation(method="POST", path=_APPS, access=Access.OPERATOR, handler=count_attempts),
         Operation(
-            method="PUT", path=_EVENT_TYPES, access=Access.OPERATOR, handler=list_event_types
+            method="POST",
+            path=_APPS,
+            access=Access.OPERATOR,
+            handler=count_attempts,
+            writes=False,
+        ),
+        Operation(
+            method="PUT",
+            path=_EVENT_TYPES,
+            access=Access.OPERATOR,
+            handler=list_event_types,
+            writes=False,
         ),
     ]
 

@@ -16,7 +16,8 @@ from deploy.keys import create_key, keep_operator_key
 from deploy.settings import Settings
 from deploy.values import Secret
 from gateway.svix_token import read_rules, read_token
-from schema.api_key import ALL_SCOPES, hash_of
+from schema.api_key import hash_of
+from schema.scope import ALL_SCOPES
 from schema.store import api_key
 from schema.store.link import Pool
 from signer.vault import generate_keyring_text

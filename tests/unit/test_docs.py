@@ -31,6 +31,8 @@ from scripts.check_docs import (
     page_faults,
     pages,
     place_faults,
+    scope_faults,
+    scope_rows,
     settings_faults,
 )
 
@@ -94,6 +96,19 @@ def test_the_settings_reference_is_that_of_the_settings() -> None:
 
 def test_the_list_of_operations_is_the_gateways() -> None:
     assert list(operation_faults(page("api.md"))) == []
+
+
+def test_the_tables_of_scopes_are_the_gateways() -> None:
+    assert list(scope_faults(page("api.md"))) == []
+
+
+def test_a_scope_that_the_page_lacks_or_makes_up_is_a_fault() -> None:
+    text = "\n".join([*scope_rows()[1:], "| `nothing:Read` | `/api/v1/nothing` |"])
+
+    assert list(scope_faults(text)) == [
+        f"lacks {scope_rows()[0]}",
+        "has | `nothing:Read` | `/api/v1/nothing` |, which is not so",
+    ]
 
 
 def test_the_list_of_metrics_has_every_metric() -> None:

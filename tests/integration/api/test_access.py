@@ -20,7 +20,8 @@ from gateway.auth import Access
 from gateway.config import GatewayConfig
 from gateway.routing import Operation
 from gateway.svix_token import make_token, read_rules
-from schema.api_key import ALL_SCOPES, PUBLISH_SCOPE, Capability, KeyKind, mint
+from schema.api_key import Capability, KeyKind, mint
+from schema.scope import ALL_SCOPES, Scope
 from schema.store.link import Link
 from tests import in_process, rows
 from tests.gateway_server import CONFIG, Gateway, make_environment, make_key, now
@@ -253,7 +254,7 @@ async def holders(gateway: Gateway, own: Tenant, other: Tenant) -> tuple[Holder,
         )
     for of, tenant in (("own", own), ("other", other)):
         key = await make_key(
-            pool, home, kind=KeyKind.APP, app_id=tenant.app_id, scopes=(PUBLISH_SCOPE,)
+            pool, home, kind=KeyKind.APP, app_id=tenant.app_id, scopes=(Scope.MESSAGE_CREATE,)
         )
         made.append(
             Holder(name=f"{of} publisher's", key=key, kind=KeyKind.APP, of=of, publishes=True)
@@ -328,14 +329,47 @@ async def test_nothing_is_done_for_whoever_may_not(ground: Ground, operation: Op
 @every_operation
 async def test_who_may_is_let_through(ground: Ground, operation: Operation) -> None:
     """With nothing there to be changed: where the path names no more than an app, there is none."""
-    is_whole = operation.access not in {Access.TENANT, Access.READER}
-    places = {} if is_whole else {"app_id": ground.own.app_id}
+    places = harmless(operation, ground)
     for holder in ground.holders:
         if is_admitted(operation, holder) and operation.access is not Access.PORTAL:
             said = await ask(ground, operation, places, holder.key)
 
             assert said.status < 500, holder.name
             assert said.status not in {401, 403}, (holder.name, said.body)
+
+
+@every_operation
+async def test_a_scope_lets_pass_what_it_is_for_and_nothing_else_does(
+    ground: Ground, operation: Operation
+) -> None:
+    if operation.access in {Access.PORTAL, Access.INSTALLATION}:  # which no key with scopes may do
+        return
+    fits, rest = operation.scopes, set(Scope) - set(operation.scopes)
+    for kind, app_id in ((KeyKind.OPERATOR, None), (KeyKind.APP, ground.own.app_id)):
+        if kind not in TAKES[operation.access] and operation.access is not Access.PUBLISHER:
+            continue
+        for scope in fits:
+            key = await scoped(ground, kind, app_id, scope)
+            said = await ask(ground, operation, harmless(operation, ground), key)
+
+            assert said.status < 500, scope
+            assert said.status not in {401, 403}, (scope, said.body)
+        places = {"app_id": ground.own.app_id}
+        said = await ask(ground, operation, places, await scoped(ground, kind, app_id, *rest))
+
+        refused(said, 403, "insufficient access", kind)
+        assert said.json()["detail"] == f"This key lacks the scope {fits[0]}."
+
+
+def harmless(operation: Operation, ground: Ground) -> dict[str, str]:
+    """Name the app, unless that alone is enough to change something."""
+    is_whole = operation.access not in {Access.TENANT, Access.READER}
+    return {} if is_whole else {"app_id": ground.own.app_id}
+
+
+async def scoped(ground: Ground, kind: KeyKind, app_id: str | None, *scopes: str) -> str:
+    home = ground.own.environment_id
+    return await make_key(ground.gateway.pool, home, kind=kind, app_id=app_id, scopes=scopes)
 
 
 @every_operation

@@ -146,7 +146,7 @@ OF_TOKEN: Final = ("name", "scopes")
 SVIX_API_TOKEN: Final = [
     Call(
         does=f"POST {TOKENS}",
-        sends={"name": "CI"},
+        sends={"name": "CI", "scopes": ["event-type:Read", "application:Read"]},
         fields=TOKEN,
         same=OF_TOKEN,
         keeps={"key": "id", "token": "token"},

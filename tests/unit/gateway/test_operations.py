@@ -5,7 +5,9 @@ import pytest
 from gateway.app import operations
 from gateway.auth import Access
 from gateway.routing import AnyOperation, OpenOperation, Operation, build
+from gateway.scopes import APP_SCOPES, resource_of
 from schema.api_key import Capability, allows
+from schema.scope import ALL_SCOPES, Scope
 
 ALL = operations()
 OPERATORS_ONLY = {
@@ -122,6 +124,49 @@ def test_messages_are_made_by_operators_and_by_keys_that_do_nothing_else() -> No
         "POST /api/v1/app/{app_id}/msg",
         "POST /api/v1/app/{app_id}/msg/bulk",
     }
+
+
+def test_every_scope_is_of_some_operation_and_an_apps_key_takes_those_that_it_can_use() -> None:
+    guarded = [o for o in ALL if isinstance(o, Operation)]
+    of_apps = {Access.TENANT, Access.READER, Access.SERVICE, Access.PUBLISHER}
+
+    assert {s for o in guarded for s in o.scopes} == {*Scope, ALL_SCOPES}
+    assert {s for o in guarded if o.access in of_apps for s in o.scopes} == set(APP_SCOPES)
+    assert {o.path for o in guarded if o.scopes == (ALL_SCOPES,)} == {
+        o.path for o in guarded if o.access is Access.INSTALLATION
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "scope"),
+    [
+        ("GET /api/v1/app", "application:Read"),
+        ("DELETE /api/v1/app/{app_id}", "application:Write"),
+        ("PATCH /api/v1/app/{app_id}/endpoint/{endpoint_id}", "endpoint:Write"),
+        ("GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", "endpoint:Read"),
+        ("GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", "endpoint-secret:Read"),
+        ("GET /api/v1/operational-webhook/endpoint/{endpoint_id}/secret", "endpoint-secret:Read"),
+        ("POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/recover", "message-attempt:Write"),
+        ("GET /api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}", "message-attempt:Read"),
+        ("POST /api/v1/app/{app_id}/msg", "message:create"),
+        ("GET /api/v1/app/{app_id}/msg", "message:Read"),
+        ("POST /api/v1/msg/broadcast", "message:Write"),
+        ("GET /api/v1/app/{app_id}/integration/{integ_id}/key", "authentication:Write"),
+        ("POST /api/v1/auth/app-portal-access/{app_id}", "authentication:Write"),
+        ("POST /api/v1/environment/export", "environment:Read"),
+        ("POST /api/v1/environment/import", "environment:Write"),
+        ("GET /api/v1/app/stats/count-active", "statistics:Read"),
+    ],
+)
+def test_an_operation_takes_the_scope_of_what_it_is_about(asked: str, scope: str) -> None:
+    operation = next(o for o in ALL if isinstance(o, Operation) and name(o) == asked)
+
+    assert operation.scopes[0] == scope
+
+
+def test_a_path_of_which_nobody_said_what_it_is_about_is_no_operation() -> None:
+    with pytest.raises(ValueError, match=r"gateway/scopes\.py"):
+        resource_of("/api/v1/something/{id}")
 
 
 def test_what_looks_takes_the_least_capability_and_what_changes_takes_most_unless_it_says() -> None:
