@@ -29,11 +29,13 @@ class Access(Enum):
 
     TENANT = "tenant"  # any key; those of an app within that app
     READER = "reader"  # those, and a poller's key for that poller
+    SUBSCRIBER = "subscriber"  # those, and the key that configures this endpoint
     SERVICE = "service"  # keys that a product holds: operators', and an app's own
     PORTAL = "portal"  # keys of portals
     PUBLISHER = "publisher"  # operators' keys, and those of an app that publish alone
     OPERATOR = "operator"  # operator keys of the environment
-    INSTALLATION = "installation"  # operator keys of every environment
+    INSTALLATION = "installation"  # operator keys of every environment, and group admins'
+    OWNER = "owner"  # operator keys of every environment
 
 
 _OPERATORS: Final = frozenset({KeyKind.OPERATOR})
@@ -41,12 +43,34 @@ _TENANTS: Final = _OPERATORS | {KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION
 _KINDS: Final[Mapping[Access, frozenset[KeyKind]]] = {
     Access.TENANT: _TENANTS,
     Access.READER: _TENANTS | {KeyKind.POLLER},
+    Access.SUBSCRIBER: _TENANTS | {KeyKind.AUTO_CONFIG},
     Access.SERVICE: _OPERATORS | {KeyKind.APP},
     Access.PORTAL: frozenset({KeyKind.PORTAL}),
     Access.PUBLISHER: _OPERATORS | {KeyKind.APP},
     Access.OPERATOR: _OPERATORS,
     Access.INSTALLATION: _OPERATORS,
+    Access.OWNER: _OPERATORS,
 }
+# What may be for group admins, if it is not downstream of an app.
+_OF_GROUP_ADMINS: Final = frozenset({Access.TENANT, Access.OPERATOR, Access.INSTALLATION})
+_EVERYWHERE: Final = frozenset({Access.INSTALLATION, Access.OWNER})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Whom an operation lets pass.
+
+    Attributes:
+        access: Whose keys it takes.
+        needed: What a portal's key must hold.
+        scopes: Of these a key that has any must have one; the narrowest stands first.
+        of_app: Whether it is downstream of an app, which group admins do not reach.
+    """
+
+    access: Access
+    needed: Capability
+    scopes: Sequence[str]
+    of_app: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +84,7 @@ class Caller:
         feature_flags: Which flagged event types there are for this caller; None is all.
         expires_at: When the key ends; None is never.
         poller_id: The only poller there is for this caller; None is all of the app.
+        endpoint_id: The only endpoint there is for this caller; None is all of the app.
     """
 
     environment_id: str
@@ -72,6 +97,7 @@ class Caller:
     feature_flags: tuple[str, ...] | None = None
     expires_at: datetime | None = None
     poller_id: str | None = None
+    endpoint_id: str | None = None
 
 
 async def authenticate(request: Request) -> Caller:
@@ -98,24 +124,28 @@ async def authenticate(request: Request) -> Caller:
         scopes=key.scopes,
         session_id=key.session_id,
         capabilities=key.capabilities,
-        feature_flags=None if key.kind is KeyKind.OPERATOR else key.feature_flags,
+        feature_flags=None if key.app_id is None else key.feature_flags,
         expires_at=key.expires_at,
         poller_id=key.poller_id,
+        endpoint_id=key.endpoint_id,
     )
 
 
-def admit(caller: Caller, access: Access, needed: Capability, scopes: Sequence[str]) -> None:
-    """Let a caller pass or not; of the scopes any one is enough.
+def admit(caller: Caller, gate: Gate) -> None:
+    """Let a caller pass or not.
 
     Raises:
         Forbidden: The key may not do this.
     """
-    if caller.kind not in _KINDS[access]:
+    if caller.kind is KeyKind.GROUP_ADMIN:
+        if gate.of_app or gate.access not in _OF_GROUP_ADMINS:
+            raise Forbidden
+    elif caller.kind not in _KINDS[gate.access]:
         raise Forbidden
-    if not _in_scope(caller, access, scopes):
-        raise Forbidden(f"This key lacks the scope {scopes[0]}.")
-    if not allows(caller.capabilities, needed):
-        raise Forbidden(f"This key lacks the capability {needed}.")
+    if not _in_scope(caller, gate):
+        raise Forbidden(f"This key lacks the scope {gate.scopes[0]}.")
+    if not allows(caller.capabilities, gate.needed):
+        raise Forbidden(f"This key lacks the capability {gate.needed}.")
 
 
 def need_scope(caller: Caller, scope: str) -> None:
@@ -153,14 +183,12 @@ async def resolve_app(request: Request, caller: Caller) -> App:
     return app
 
 
-def _in_scope(caller: Caller, access: Access, scopes: Sequence[str]) -> bool:
+def _in_scope(caller: Caller, gate: Gate) -> bool:
     held = caller.scopes
     if not held:  # what needs to be said expressly: to act everywhere, and an app's to publish
-        expressly = access is Access.INSTALLATION or (
-            access is Access.PUBLISHER and caller.kind is KeyKind.APP
-        )
-        return not expressly
-    return ALL_SCOPES in held or any(scope in held for scope in scopes)
+        publishes = gate.access is Access.PUBLISHER and caller.kind is KeyKind.APP
+        return gate.access not in _EVERYWHERE and not publishes
+    return ALL_SCOPES in held or any(scope in held for scope in gate.scopes)
 
 
 async def _check_environment(given: Parts, key: ApiKey, environment_id: str) -> None:

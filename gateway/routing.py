@@ -12,9 +12,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth import Access, Caller, admit, authenticate
+from gateway.auth import Access, Caller, Gate, admit, authenticate
 from gateway.kept_answer import repeatable
-from gateway.scopes import OF_ALL_ENVIRONMENTS, scopes_for
+from gateway.scopes import OF_ALL_ENVIRONMENTS, is_of_app, scopes_for
 from schema.api_key import Capability
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
@@ -57,10 +57,20 @@ class Operation:
         Raises:
             ValueError: Nobody has said which resource it is about.
         """
-        if self.access is Access.INSTALLATION:
+        if self.access in {Access.INSTALLATION, Access.OWNER}:
             return OF_ALL_ENVIRONMENTS
         writes = self.method != "GET" if self.writes is None else self.writes
         return scopes_for(self.path, writes=writes, publishes=self.access is Access.PUBLISHER)
+
+    @property
+    def gate(self) -> Gate:
+        """Say whom it lets pass."""
+        return Gate(
+            access=self.access,
+            needed=self.needed,
+            scopes=self.scopes,
+            of_app=is_of_app(self.path),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,14 +177,13 @@ def _guarded(operation: AnyOperation) -> OpenHandler:
     """Put the guard before a handler."""
     if isinstance(operation, OpenOperation):
         return operation.handler
-    access, needed, handler = operation.access, operation.needed, operation.handler
-    scopes = operation.scopes
+    gate, handler = operation.gate, operation.handler
     if operation.method == "POST" and not operation.knows_repeats:
         handler = repeatable(handler)
 
     async def guarded(request: Request) -> Response:
         caller = await authenticate(request)
-        admit(caller, access, needed, scopes)
+        admit(caller, gate)
         return await handler(request, caller)
 
     return guarded

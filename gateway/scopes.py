@@ -27,7 +27,9 @@ _PLACES: Final[Mapping[str, str]] = {
     "app/*/dead-letter": "dead-letter",
     "app/*/dead-letter-group": "dead-letter",
     "app/*/endpoint": "endpoint",
+    "app/*/auto-config": "endpoint-secret",
     "app/*/endpoint/*/attempt-stats": "statistics",
+    "app/*/endpoint/*/auto-config/rotate": "endpoint-secret",
     "app/*/endpoint/*/msg": "message-attempt",
     "app/*/endpoint/*/secret": "endpoint-secret",
     "app/*/endpoint/*/stats": "statistics",
@@ -52,6 +54,7 @@ _PLACES: Final[Mapping[str, str]] = {
     "management/authentication": "authentication",
     "management/environment": "environment",
     "management/environment-settings": "environment",
+    "management/organization": "authentication",
     "msg": "message",
     "operational-webhook": "operational-webhook",
     "operational-webhook/endpoint/*/secret": "endpoint-secret",
@@ -91,6 +94,12 @@ APP_SCOPES: Final = (
     Scope.AUTHENTICATION_READ,
     Scope.AUTHENTICATION_WRITE,
 )
+# What an environment has besides apps.
+_ABOVE_APPS: Final = frozenset(
+    {"alert-rule", "authentication", "environment", "event-type", "operational-webhook"}
+    | {"endpoint-secret"}  # of an operational endpoint, if no app stands before it
+)
+_APP: Final = "{app_id}"
 OF_ALL_ENVIRONMENTS: Final = (ALL_SCOPES,)
 
 
@@ -127,6 +136,15 @@ def scopes_for(path: str, *, writes: bool, publishes: bool) -> tuple[Scope, ...]
     else:
         narrowest = Scope(f"{resource_of(path)}:{_WRITE if writes else _READ}")
     return (narrowest, *_ALSO.get(narrowest, ()))
+
+
+def is_of_app(path: str) -> bool:
+    """Tell whether a path is about an app, or what stands below one: endpoints, messages, tasks.
+
+    Raises:
+        ValueError: Nobody has said which resource it is about.
+    """
+    return _APP in path or resource_of(path) not in _ABOVE_APPS
 
 
 def _begins(parts: list[str], place: tuple[str, ...]) -> bool:

@@ -18,12 +18,6 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
     "Send an example, by POST to the endpoint's `send-example`, and read its attempts.": (
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",
     ),
-    "There are no members: make keys, at /api/v1/management/authentication/{env_id}/api-token.": (
-        "/api/v1/auth/org-group-admin-token",
-        "/api/v1/auth/org-group-admin-token/{key_id}",
-        "/api/v1/auth/org-group-admin-token/{key_id}/expire",
-        "/api/v1/management/organization/member",
-    ),
     "Use a key.": (
         "/api/v1/auth/app/{app_id}/mcp-token",
         "/api/v1/auth/app/{app_id}/mcp-token/{token_id}",

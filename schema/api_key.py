@@ -29,6 +29,8 @@ class KeyKind(StrEnum):
     PORTAL = "portal"
     INTEGRATION = "integration"
     POLLER = "poller"
+    GROUP_ADMIN = "group-admin"
+    AUTO_CONFIG = "auto-config"
 
 
 class Capability(StrEnum):
@@ -67,6 +69,7 @@ class ApiKey:
         feature_flags: Which flagged event types are there for a holder that is no operator.
         integration_id: Whose key it is, if an integration's.
         poller_id: What it reads, if it is a poller's.
+        endpoint_id: What it configures, if it is one that configures an endpoint.
     """
 
     id: str
@@ -85,6 +88,7 @@ class ApiKey:
     feature_flags: tuple[str, ...] = ()
     integration_id: str | None = None
     poller_id: str | None = None
+    endpoint_id: str | None = None
 
 
 def issue(
@@ -101,6 +105,7 @@ def issue(
     feature_flags: tuple[str, ...] = (),
     integration_id: str | None = None,
     poller_id: str | None = None,
+    endpoint_id: str | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key; gives it and its text, which is nowhere else."""
     text = mint()
@@ -121,6 +126,7 @@ def issue(
         feature_flags=feature_flags,
         integration_id=integration_id,
         poller_id=poller_id,
+        endpoint_id=endpoint_id,
     )
     return key, text
 

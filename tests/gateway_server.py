@@ -152,6 +152,7 @@ async def make_key(
         capabilities=capabilities,
         integration_id=ids.new_id(ids.INTEGRATION, now()) if kind is KeyKind.INTEGRATION else None,
         poller_id=ids.new_id(ids.POLLER, now()) if kind is KeyKind.POLLER else None,
+        endpoint_id=ids.new_id(ids.ENDPOINT, now()) if kind is KeyKind.AUTO_CONFIG else None,
     )
     async with pool.acquire() as link:
         await api_key.create(link, key, hash_of(text))

@@ -6,12 +6,14 @@ from typing import Final
 from gateway.common import MAX_FLAGS
 from gateway.openapi.describe import NOTHING, PAGE, Resource, Said, done
 from gateway.openapi.shape import (
+    FLAG,
     TEXT,
     TIME,
     Shape,
     about,
     many,
     maybe,
+    named,
     page_of,
     ref,
     text,
@@ -32,6 +34,7 @@ _APPS: Final = f"{_OF_APP}/api-token"
 _POLLER: Final = f"{_OF_APP}/poller/{{sink_id}}/token"
 _INTEGRATIONS: Final = "/api/v1/app/{app_id}/integration"
 _INTEGRATION: Final = f"{_INTEGRATIONS}/{{integ_id}}"
+_GROUP: Final = "/api/v1/auth/org-group-admin-token"
 _KEY_NAME: Final = text(most=256)
 _FLAGS: Final = maybe(many(text(pattern=EVENT_TYPE_PATTERN), least=1, most=MAX_FLAGS))
 _LIFE: Final = about(maybe(whole(0, 315_360_000)), "In seconds; it does not end if absent.")
@@ -143,11 +146,56 @@ KEY: Final = Resource(
             {"scopes": _OF_KEY_OF_APP, "expiry": _LIFE, "featureFlags": _FLAGS},
         ),
         "AppTokenPatch": thing({}, {"name": maybe(_KEY_NAME), "scopes": _OF_KEY_OF_APP}),
+        "GlobalApiTokenCensoredOut": thing({**_KEY, "censoredToken": TEXT}),
+        "CreateTokenIn": thing({"name": _KEY_NAME}, {"expiry": _LIFE}),
+        "OrganizationMemberOut": thing(
+            {
+                "id": TEXT,
+                "email": TEXT,
+                "fullName": TEXT,
+                "role": TEXT,
+                "environments": named(),
+                "mfaEnabled": FLAG,
+                "createdAt": TIME,
+                "updatedAt": TIME,
+            }
+        ),
         "MessageTokenIn": thing({"name": _KEY_NAME}, {"expiry": _LIFE, "featureFlags": _FLAGS}),
     },
     operations={
         **dict(_keys(_OPERATORS, "v1.management.authentication", "ApiTokenOut", "ApiToken")),
         **dict(_keys(_APPS, "v1.authentication.app", "AppTokenOut", "AppToken")),
+        f"GET {_GROUP}": Said(
+            id="v1.authentication.org-group-admin-token.list",
+            summary="List the keys of group admins that count.",
+            query=PAGE,
+            answers=done(page_of("GlobalApiTokenCensoredOut")),
+        ),
+        f"POST {_GROUP}": Said(
+            id="v1.authentication.org-group-admin-token.create",
+            summary="Make a group admin's key, which reaches nothing of an app.",
+            body=ref("CreateTokenIn"),
+            answers={201: ref("ApiTokenOut")},
+        ),
+        f"PUT {_GROUP}/{{key_id}}": Said(
+            id="v1.authentication.org-group-admin-token.update",
+            summary="Give one another name.",
+            body=ref("ApiTokenUpdateIn"),
+            answers=done(ref("GlobalApiTokenCensoredOut")),
+        ),
+        f"POST {_GROUP}/{{key_id}}/expire": Said(
+            id="v1.authentication.org-group-admin-token.expire",
+            summary="End one, at once or in some seconds.",
+            body=ref("ApiTokenExpireIn"),
+            body_needed=False,
+            answers=NOTHING,
+        ),
+        "GET /api/v1/management/organization/member": Said(
+            id="v1.management.organization.list-members",
+            summary="Give an empty page: there are keys, and no members.",
+            query=PAGE,
+            answers=done(page_of("OrganizationMemberOut")),
+        ),
         f"POST {_OF_APP}/create-message-token": Said(
             id="v1.authentication.create-message-token",
             summary="Make a key of an app that publishes, and does nothing else.",

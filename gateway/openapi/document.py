@@ -24,11 +24,13 @@ _SCHEME: Final = "HTTPBearer"
 _KEYS: Final = {
     Access.TENANT: "Takes any key; one of an app within that app.",
     Access.READER: "Takes any key; one of an app within that app, a poller's for that poller.",
+    Access.SUBSCRIBER: "Takes a key, or the one that configures this endpoint.",
+    Access.OWNER: "Takes an operator's key of scope `*`.",
     Access.SERVICE: "Takes an operator's key, or an app's own within that app.",
     Access.PORTAL: "Takes a portal's key.",
     Access.PUBLISHER: "Takes an operator's key, or an app's that may publish.",
     Access.OPERATOR: "Takes an operator's key.",
-    Access.INSTALLATION: "Takes an operator's key of scope `*`.",
+    Access.INSTALLATION: "Takes an operator's key of scope `*`, or a group admin's.",
 }
 _IN_PATH: Final = re.compile(r"{(\w+)}")
 _PATHS: Final = {

@@ -19,14 +19,16 @@ from gateway.body import Fields, read_fields
 from gateway.common import read_flags
 from gateway.cursor import envelope, read_page
 from gateway.parts import parts
+from gateway.routes.environment import KIND as ENVIRONMENT
 from gateway.routes.environment import find_environment
 from gateway.routing import AnyOperation, Operation
 from gateway.scopes import APP_SCOPES
 from schema import ids
 from schema.api_key import PREFIX, ApiKey, KeyKind, hash_of, issue
-from schema.errors import NotFound
+from schema.errors import Forbidden, NotFound
 from schema.scope import ALL_SCOPES, Scope
 from schema.store import api_key as store
+from schema.store import environment as environments
 from schema.store.link import Link
 
 KIND: Final = "API key"
@@ -90,23 +92,30 @@ async def list_keys(request: Request, caller: Caller) -> Response:
 async def create(request: Request, caller: Caller) -> Response:
     """Make a key; this answer is the only one that ever shows it."""
     fields = await read_fields(request)
-    return await _make(request, caller, fields, _read_scopes(request, fields))
+    return await make(request, caller, fields, _read_scopes(request, fields))
 
 
 async def create_publisher(request: Request, caller: Caller) -> Response:
     """Make a key of an app that publishes its messages and does nothing else."""
-    return await _make(request, caller, await read_fields(request), (Scope.MESSAGE_CREATE,))
+    return await make(request, caller, await read_fields(request), (Scope.MESSAGE_CREATE,))
 
 
-async def _make(
-    request: Request, caller: Caller, fields: Fields, scopes: tuple[str, ...]
+async def make(
+    request: Request,
+    caller: Caller,
+    fields: Fields,
+    scopes: tuple[str, ...],
+    *,
+    status: int = 200,
 ) -> Response:
+    """Make a key of whom the path means, with these scopes."""
     given = parts(request)
     name = _read_name(fields)
     flags = read_flags(fields)
     life_s = fields.optional_integer("expiry", minimum=0, maximum=_MAX_LIFE_S)
     fields.check()
     now = given.clock()
+    _may_give(caller, scopes)
     async with given.transaction() as link:
         owner = await _owner(link, request, caller)
         key, text = issue(
@@ -122,7 +131,7 @@ async def _make(
         await store.create(link, key, hash_of(text))
         what = {"environment": key.environment_id, "app": key.app_id, "scopes": scopes}
         await trail.note(link, given, caller, "key.create", key.id, **what)
-    return answer(show_with_text(key, text))
+    return answer(show_with_text(key, text), status)
 
 
 async def get(request: Request, caller: Caller) -> Response:
@@ -174,6 +183,7 @@ async def _change(
     request: Request, caller: Caller, *, name: str | None, scopes: tuple[str, ...] | None
 ) -> Response:
     given = parts(request)
+    _may_give(caller, scopes or ())
     async with given.transaction() as link:
         present = await _lock(link, request, caller)
         key = replace(
@@ -196,6 +206,11 @@ async def _owner(link: Link, request: Request, caller: Caller) -> store.Owner:
     if "app_id" in request.path_params:
         app = await resolve_app(request, caller)
         return store.Owner(environment_id=app.environment_id, app_id=app.id)
+    if "env_id" not in request.path_params:
+        default = await environments.find_default(link)
+        if default is None:  # it cannot be deleted
+            raise NotFound(ENVIRONMENT)
+        return store.Owner(environment_id=default.id, other_kind=KeyKind.GROUP_ADMIN)
     return store.Owner(environment_id=(await find_environment(link, request)).id)
 
 
@@ -204,7 +219,18 @@ async def _lock(link: Link, request: Request, caller: Caller) -> ApiKey:
     key = await store.lock_of(link, owner, _id(request))
     if key is None:
         raise NotFound(KIND)
+    _may_give(caller, key.scopes)
     return key
+
+
+def _may_give(caller: Caller, scopes: tuple[str, ...]) -> None:
+    """Keep group admins from what would make them more than they are.
+
+    Raises:
+        Forbidden: The key is, or becomes, one that may do everything.
+    """
+    if caller.kind is KeyKind.GROUP_ADMIN and ALL_SCOPES in scopes:
+        raise Forbidden(f"A group admin's key makes and changes no key of scope {ALL_SCOPES}.")
 
 
 def _id(request: Request) -> str:

@@ -20,10 +20,11 @@ async def find(link: Link, digest: bytes) -> ApiKey | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Whose keys are meant: the operators' of an environment, or the keys of an app."""
+    """Whose keys are meant: the operators' of an environment, an app's own, or of another kind."""
 
     environment_id: str
     app_id: str | None = None
+    other_kind: KeyKind | None = None
 
     @property
     def values(self) -> tuple[str, str]:
@@ -33,6 +34,8 @@ class Owner:
     @property
     def kind(self) -> KeyKind:
         """Say of which kind the owner's keys are."""
+        if self.other_kind is not None:
+            return self.other_kind
         return KeyKind.OPERATOR if self.app_id is None else KeyKind.APP
 
 
@@ -86,6 +89,7 @@ async def create(link: Link, key: ApiKey, digest: bytes) -> None:
         key.feature_flags,
         key.integration_id,
         key.poller_id,
+        key.endpoint_id,
     )
 
 
@@ -153,6 +157,16 @@ async def end_of_poller(link: Link, owner: Owner, poller_id: str, at: datetime) 
     await link.execute(_SQL["end_of_poller"], *owner.values, poller_id, at)
 
 
+async def of_endpoint(link: Link, owner: Owner, endpoint_id: str) -> ApiKey | None:
+    """Find the key that configures an endpoint of an app."""
+    return _noun_or_none(await link.fetchrow(_SQL["of_endpoint"], *owner.values, endpoint_id))
+
+
+async def revoke_of_endpoint(link: Link, owner: Owner, endpoint_id: str, at: datetime) -> None:
+    """Revoke the keys that configure an endpoint of an app."""
+    await link.execute(_SQL["revoke_of_endpoint"], *owner.values, endpoint_id, at)
+
+
 async def touch(link: Link, used: Mapping[str, datetime]) -> None:
     """Write down when keys (by id) were used."""
     await link.execute(_SQL["touch"], list(used), list(used.values()))
@@ -187,4 +201,5 @@ def _noun(row: "asyncpg.Record") -> ApiKey:
         feature_flags=tuple(row["feature_flags"]),
         integration_id=row["integration_id"],
         poller_id=row["poller_id"],
+        endpoint_id=row["endpoint_id"],
     )

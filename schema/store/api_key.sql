@@ -4,7 +4,7 @@
 -- Only of a living environment. Served by api_key_hash_key and environment_pkey.
 SELECT k.id, k.environment_id, k.app_id, k.kind, k.name, k.hint, k.scopes, k.session_id,
        k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.capabilities, k.feature_flags,
-       k.integration_id, k.poller_id
+       k.integration_id, k.poller_id, k.endpoint_id
 FROM api_key AS k JOIN environment AS e ON e.id = k.environment_id AND e.deleted_at IS NULL
 WHERE k.hash = $1;
 
@@ -13,7 +13,7 @@ WHERE k.hash = $1;
 -- Served by api_key_pkey.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
        revoked_at, last_used_at, capabilities, feature_flags, integration_id,
-       poller_id
+       poller_id, endpoint_id
 FROM api_key
 WHERE id = $2 AND environment_id = $1 AND coalesce(app_id, '') = $3 AND kind = $4;
 
@@ -21,7 +21,7 @@ WHERE id = $2 AND environment_id = $1 AND coalesce(app_id, '') = $3 AND kind = $
 -- The same for a change. Served by api_key_pkey.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
        revoked_at, last_used_at, capabilities, feature_flags, integration_id,
-       poller_id
+       poller_id, endpoint_id
 FROM api_key
 WHERE id = $2 AND environment_id = $1 AND coalesce(app_id, '') = $3 AND kind = $4 FOR UPDATE;
 
@@ -30,7 +30,7 @@ WHERE id = $2 AND environment_id = $1 AND coalesce(app_id, '') = $3 AND kind = $
 -- Served by api_key_owner_idx.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
        revoked_at, last_used_at, capabilities, feature_flags, integration_id,
-       poller_id
+       poller_id, endpoint_id
 FROM api_key
 WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = $3 AND id > $4
   AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $6)
@@ -40,7 +40,7 @@ ORDER BY id LIMIT $5;
 -- The same before a key.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
        revoked_at, last_used_at, capabilities, feature_flags, integration_id,
-       poller_id
+       poller_id, endpoint_id
 FROM api_key
 WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = $3 AND id < $4
   AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $6)
@@ -50,14 +50,14 @@ ORDER BY id DESC LIMIT $5;
 -- Every key there ever was, for the command line. Served by api_key_pkey.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
        revoked_at, last_used_at, capabilities, feature_flags, integration_id,
-       poller_id
+       poller_id, endpoint_id
 FROM api_key ORDER BY id;
 
 -- name: insert :exec
 INSERT INTO api_key (id, environment_id, app_id, kind, name, hash, hint, scopes, session_id,
                      created_at, expires_at, capabilities, feature_flags, integration_id,
-                     poller_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
+                     poller_id, endpoint_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
 
 -- name: update :exec
 -- Served by api_key_pkey.
@@ -102,7 +102,7 @@ WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = 'integration'
 -- The newest key of poller $3 that counts at $4. Served by api_key_owner_idx.
 SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
        revoked_at, last_used_at, capabilities, feature_flags, integration_id,
-       poller_id
+       poller_id, endpoint_id
 FROM api_key
 WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = 'poller' AND poller_id = $3
   AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)
@@ -113,6 +113,22 @@ ORDER BY id DESC LIMIT 1;
 UPDATE api_key SET expires_at = $4
 WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = 'poller' AND poller_id = $3
   AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4);
+
+-- name: of_endpoint :one
+-- The key that configures endpoint $3. Served by api_key_owner_idx.
+SELECT id, environment_id, app_id, kind, name, hint, scopes, session_id, created_at, expires_at,
+       revoked_at, last_used_at, capabilities, feature_flags, integration_id,
+       poller_id, endpoint_id
+FROM api_key
+WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = 'auto-config'
+  AND endpoint_id = $3 AND revoked_at IS NULL
+ORDER BY id DESC LIMIT 1;
+
+-- name: revoke_of_endpoint :exec
+-- The keys that configure endpoint $3, at $4. Served by api_key_owner_idx.
+UPDATE api_key SET revoked_at = $4
+WHERE environment_id = $1 AND coalesce(app_id, '') = $2 AND kind = 'auto-config'
+  AND endpoint_id = $3 AND revoked_at IS NULL;
 
 -- name: touch :exec
 -- The keys $1 were used at the times $2. Served by api_key_pkey.

@@ -50,10 +50,23 @@ TAKES: Mapping[Access, set[KeyKind]] = {
     },
     Access.SERVICE: {KeyKind.OPERATOR, KeyKind.APP},
     Access.PORTAL: {KeyKind.PORTAL},
+    Access.SUBSCRIBER: {
+        KeyKind.OPERATOR,
+        KeyKind.APP,
+        KeyKind.PORTAL,
+        KeyKind.INTEGRATION,
+        KeyKind.AUTO_CONFIG,
+    },
     Access.PUBLISHER: {KeyKind.OPERATOR},
     Access.OPERATOR: {KeyKind.OPERATOR},
     Access.INSTALLATION: {KeyKind.OPERATOR},
+    Access.OWNER: {KeyKind.OPERATOR},
 }
+# What a group admin's key may do besides managing environments, by the beginnings of paths.
+OF_GROUP_ADMINS: Final = tuple(
+    f"/api/v1/{place}"
+    for place in ("event-type", "environment/", "operational-webhook", "alert-rule", "auth/whoami")
+)
 # What a portal's key with this capability beside ViewBase may do of what is not only looked at.
 HELD: Mapping[Capability, set[Capability]] = {
     Capability.VIEW_BASE: {Capability.VIEW_BASE},
@@ -216,6 +229,12 @@ async def holders(gateway: Gateway, own: Tenant, other: Tenant) -> tuple[Holder,
             everywhere=True,
         ),
         Holder(
+            name="a group admin's",
+            key=await make_key(pool, home, kind=KeyKind.GROUP_ADMIN, scopes=(ALL_SCOPES,)),
+            kind=KeyKind.GROUP_ADMIN,
+            everywhere=True,
+        ),
+        Holder(
             name="another operator's",
             key=await make_key(pool, away),
             kind=KeyKind.OPERATOR,
@@ -237,7 +256,13 @@ async def holders(gateway: Gateway, own: Tenant, other: Tenant) -> tuple[Holder,
             of="away",
         ),
     ]
-    for kind in (KeyKind.APP, KeyKind.PORTAL, KeyKind.INTEGRATION, KeyKind.POLLER):
+    for kind in (
+        KeyKind.APP,
+        KeyKind.PORTAL,
+        KeyKind.INTEGRATION,
+        KeyKind.POLLER,
+        KeyKind.AUTO_CONFIG,
+    ):
         for of, tenant in (("own", own), ("other", other)):
             key = await make_key(pool, home, kind=kind, app_id=tenant.app_id)
             made.append(Holder(name=f"{of} {kind}'s", key=key, kind=kind, of=of))
@@ -265,9 +290,12 @@ async def holders(gateway: Gateway, own: Tenant, other: Tenant) -> tuple[Holder,
 def is_admitted(operation: Operation, holder: Holder) -> bool:
     if holder.publishes:
         return operation.access is Access.PUBLISHER
+    if holder.kind is KeyKind.GROUP_ADMIN:
+        is_above = operation.path.startswith(OF_GROUP_ADMINS)
+        return is_above or operation.access is Access.INSTALLATION
     if holder.kind not in TAKES[operation.access]:
         return False
-    if operation.access is Access.INSTALLATION:
+    if operation.access in {Access.INSTALLATION, Access.OWNER}:
         return holder.everywhere
     return holder.may is None or operation.needed in holder.may
 
@@ -342,8 +370,8 @@ async def test_who_may_is_let_through(ground: Ground, operation: Operation) -> N
 async def test_a_scope_lets_pass_what_it_is_for_and_nothing_else_does(
     ground: Ground, operation: Operation
 ) -> None:
-    if operation.access in {Access.PORTAL, Access.INSTALLATION}:  # which no key with scopes may do
-        return
+    if operation.access in {Access.PORTAL, Access.INSTALLATION, Access.OWNER}:
+        return  # which no key with such scopes may do
     fits, rest = operation.scopes, set(Scope) - set(operation.scopes)
     for kind, app_id in ((KeyKind.OPERATOR, None), (KeyKind.APP, ground.own.app_id)):
         if kind not in TAKES[operation.access] and operation.access is not Access.PUBLISHER:
@@ -391,7 +419,7 @@ async def test_an_app_is_not_there_for_whoever_is_not_of_it(
 
 def is_stranger(holder: Holder) -> bool:
     """Tell whether the other app is out of a holder's reach."""
-    if holder.kind is KeyKind.OPERATOR:
+    if holder.kind in {KeyKind.OPERATOR, KeyKind.GROUP_ADMIN}:
         return holder.of == "away"
     return holder.of != "other"
 

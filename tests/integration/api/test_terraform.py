@@ -9,7 +9,7 @@ plan: what an answer says must be what was sent, and null where nothing was, or 
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
@@ -19,8 +19,10 @@ import httpx
 import orjson
 import pytest
 
+from schema.api_key import KeyKind
+from schema.scope import ALL_SCOPES
 from tests.clients import plain_client
-from tests.gateway_server import Gateway
+from tests.gateway_server import Gateway, make_key
 from tests.toolchains import TESTS, go_program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -337,11 +339,15 @@ def _look(call: Call, known: Known) -> None:
         assert answer.get(name) == known["sent"].get(name), (call.does, name)
 
 
+@pytest.mark.parametrize("kind", [KeyKind.OPERATOR, KeyKind.GROUP_ADMIN])
 @pytest.mark.parametrize("resource", RESOURCES)
 async def test_terraform_gets_what_it_asked_for_and_finds_it_again(
-    shared: Gateway, resource: str
+    shared: Gateway, resource: str, kind: KeyKind
 ) -> None:
-    await replay(shared, [CREATE_ENVIRONMENT, *RESOURCES[resource], *DELETE_ENVIRONMENT])
+    key = await make_key(shared.pool, shared.environment_id, kind=kind, scopes=(ALL_SCOPES,))
+    await replay(
+        replace(shared, key=key), [CREATE_ENVIRONMENT, *RESOURCES[resource], *DELETE_ENVIRONMENT]
+    )
 
 
 @pytest.mark.timeout(300)  # the first run installs

@@ -133,7 +133,7 @@ def test_every_scope_is_of_some_operation_and_an_apps_key_takes_those_that_it_ca
     assert {s for o in guarded for s in o.scopes} == {*Scope, ALL_SCOPES}
     assert {s for o in guarded if o.access in of_apps for s in o.scopes} == set(APP_SCOPES)
     assert {o.path for o in guarded if o.scopes == (ALL_SCOPES,)} == {
-        o.path for o in guarded if o.access is Access.INSTALLATION
+        o.path for o in guarded if o.access in {Access.INSTALLATION, Access.OWNER}
     }
 
 
@@ -162,6 +162,21 @@ def test_an_operation_takes_the_scope_of_what_it_is_about(asked: str, scope: str
     operation = next(o for o in ALL if isinstance(o, Operation) and name(o) == asked)
 
     assert operation.scopes[0] == scope
+
+
+def test_group_admins_reach_nothing_of_an_app() -> None:
+    reached = {o.path for o in ALL if isinstance(o, Operation) and not o.gate.of_app}
+    roots = {path.removeprefix("/api/v1/").split("/")[0] for path in reached}
+
+    assert not [path for path in reached if "{app_id}" in path]
+    assert roots == {
+        "alert-rule",
+        "auth",
+        "environment",
+        "event-type",
+        "management",
+        "operational-webhook",
+    }
 
 
 def test_a_path_of_which_nobody_said_what_it_is_about_is_no_operation() -> None:
