@@ -11,19 +11,24 @@ from gateway.parts import Parts
 from schema import ids
 from schema.address import UrlFault, check_url
 from schema.app import App
-from schema.endpoint import Endpoint, EndpointState
+from schema.endpoint import AWAITING, AWAITING_URL, Endpoint, EndpointState
 from schema.event import CHANNEL_PATTERN, EVENT_TYPE_PATTERN, MAX_CHANNELS
 
 TYPES: Final = ("eventTypes", "filterTypes")
 MAX_DESCRIPTION: Final = 4_096
 BY_REQUEST: Final = "by_request"
+AUTO_CONFIGURED: Final = {"_svix_auto_config": "true"}  # Svix's provider for Terraform expects it
 _MAX_VERSION: Final = 65_535
 
 
 def fresh(given: Parts, app: App, fields: Fields) -> Endpoint:
     """Read a new endpoint, without headers. The caller checks the fields."""
     now = given.clock()
-    blank = Endpoint(
+    return _read_all(given, _blank(app, now), fields, now)
+
+
+def _blank(app: App, now: datetime) -> Endpoint:
+    return Endpoint(
         app_id=app.id,
         id=ids.new_id(ids.ENDPOINT, now),
         uid=None,
@@ -43,7 +48,27 @@ def fresh(given: Parts, app: App, fields: Fields) -> Endpoint:
         created_at=now,
         updated_at=now,
     )
-    return _read_all(given, blank, fields, now)
+
+
+def awaiting(given: Parts, app: App) -> Endpoint:
+    """Give a new endpoint that awaits its configuration."""
+    now = given.clock()
+    return replace(
+        _blank(app, now),
+        url=AWAITING_URL,
+        state=EndpointState.DISABLED,
+        state_reason=AWAITING,
+        metadata=AUTO_CONFIGURED,
+    )
+
+
+def subscribed(given: Parts, present: Endpoint, fields: Fields) -> Endpoint:
+    """Read what an endpoint that configures itself is to be. The caller checks the fields."""
+    now = given.clock()
+    endpoint = _read_all(given, present, fields, now)
+    if endpoint.state_reason == AWAITING:  # it is disabled still, and by request from now on
+        endpoint = _put(endpoint, EndpointState.DISABLED, now)
+    return replace(endpoint, metadata={**endpoint.metadata, **AUTO_CONFIGURED})
 
 
 def replaced(given: Parts, present: Endpoint, fields: Fields) -> Endpoint:
@@ -82,6 +107,8 @@ def changed(given: Parts, present: Endpoint, fields: Fields) -> Endpoint:
         if fields.has(*names):
             endpoint = read(endpoint)
     endpoint = _read_ours(endpoint, fields, now)
+    if endpoint.awaits and endpoint.state is not EndpointState.DISABLED:
+        fields.fault("disabled", "this endpoint awaits its configuration: it has no url yet")
     fields.check()
     return replace(endpoint, updated_at=now)
 
@@ -140,6 +167,8 @@ def _read_url(given: Parts, fields: Fields) -> str:
     text = fields.text("url", min_length=1)
     if not text:
         return ""
+    if text == AWAITING_URL:
+        fields.fault("url", "stands for none")
     try:
         return check_url(text, given.config.address_policy).text
     except UrlFault as fault:

@@ -85,11 +85,6 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/oauth",
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/oauth-config",
     ),
-    "Make the endpoint yourself: POST /api/v1/app/{app_id}/endpoint.": (
-        "/api/v1/app/{app_id}/auto-config",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/auto-config",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/auto-config/rotate",
-    ),
     "Set `retryPolicy` of the endpoint, app or environment.": (
         "/api/v1/event-type/{event_type_name}/retry-schedule",
     ),

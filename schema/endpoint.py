@@ -11,6 +11,10 @@ from schema.retry import RetryPolicy
 # The headers that every request has, before the endpoint's own.
 SENT_ALWAYS: Final = (("User-Agent", "Hookline/0.1"), ("Accept", "*/*"))
 
+# What stands for the URL of an endpoint that awaits its configuration. No name ends like that.
+AWAITING_URL: Final = "https://awaiting-configuration.invalid/"
+AWAITING: Final = "awaiting_configuration"  # why it is disabled
+
 
 class EndpointState(StrEnum):
     """Whether deliveries go out: active; paused (held); disabled (parked). Values are stored."""
@@ -49,6 +53,11 @@ class Endpoint:
     state_at: datetime
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def awaits(self) -> bool:
+        """Tell whether nobody has said yet where it sends."""
+        return self.url == AWAITING_URL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,6 +139,7 @@ async def make_key(
     scopes: tuple[str, ...] = (),
     expires_at: datetime | None = None,
     capabilities: tuple[str, ...] | None = None,
+    endpoint_id: str | None = None,
 ) -> str:
     """Make a key as the command line does; give its text."""
     key, text = issue(
@@ -152,8 +153,15 @@ async def make_key(
         capabilities=capabilities,
         integration_id=ids.new_id(ids.INTEGRATION, now()) if kind is KeyKind.INTEGRATION else None,
         poller_id=ids.new_id(ids.POLLER, now()) if kind is KeyKind.POLLER else None,
-        endpoint_id=ids.new_id(ids.ENDPOINT, now()) if kind is KeyKind.AUTO_CONFIG else None,
+        endpoint_id=_configured(kind, endpoint_id),
     )
     async with pool.acquire() as link:
         await api_key.create(link, key, hash_of(text))
     return text
+
+
+def _configured(kind: KeyKind, endpoint_id: str | None) -> str | None:
+    """Say what a key configures: nothing that there is, if nobody says."""
+    if kind is not KeyKind.AUTO_CONFIG:
+        return None
+    return endpoint_id or ids.new_id(ids.ENDPOINT, now())

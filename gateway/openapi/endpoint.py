@@ -25,6 +25,7 @@ from gateway.openapi.shape import (
     whole,
     word,
 )
+from gateway.routes.auto_config import SINKS
 from gateway.routes.endpoint import ALL, ONE
 from schema.endpoint import EndpointState
 from schema.event import CHANNEL_PATTERN, EVENT_TYPE_PATTERN, MAX_CHANNELS
@@ -91,6 +92,7 @@ _RECOVERY: Final = thing(
         "request": thing({"method": TEXT, "path": TEXT, "body": thing({"since": TIME})}),
     }
 )
+_SINK: Final = thing({"type": word(SINKS), "config": ref("EndpointIn")})
 _UNWELL: Final = tuple(state for state in HealthState if state is not HealthState.HEALTHY)
 
 ENDPOINT: Final = Resource(
@@ -132,6 +134,16 @@ ENDPOINT: Final = Resource(
         "EndpointHeadersPatchIn": thing(
             {}, {"headers": named(maybe(text(most=MAX_VALUE))), "deleteHeaders": many(TEXT)}
         ),
+        "AutoConfigOut": thing(
+            {
+                "token": about(TEXT, "For the receiver: where the API is, a key, a secret."),
+                "endpId": TEXT,
+                "updatedAt": TIME,
+            }
+        ),
+        "AutoConfigCensoredOut": thing({"tokenCensored": TEXT, "endpId": TEXT, "updatedAt": TIME}),
+        "SubscribeIn": thing({}, {"endpoint": maybe(ref("EndpointIn")), "sink": maybe(_SINK)}),
+        "RotateSubscriptionIn": thing({}, {"signingSecret": maybe(ref("EndpointSecretRotateIn"))}),
         "EndpointStats": thing(
             {"success": COUNT, "pending": COUNT, "sending": COUNT, "fail": COUNT, "canceled": COUNT}
         ),
@@ -215,6 +227,28 @@ ENDPOINT: Final = Resource(
             body=ref("EndpointSecretRotateIn"),
             body_needed=False,
             answers={200: ref("EndpointSecretOut"), 204: None},
+        ),
+        "POST /api/v1/app/{app_id}/auto-config": Said(
+            id="v1.endpoint.auto-config.create",
+            summary="Make an endpoint that awaits its configuration, and the token for that.",
+            answers={201: ref("AutoConfigOut")},
+        ),
+        f"GET {ONE}/auto-config": Said(
+            id="v1.endpoint.auto-config.get",
+            summary="Say since when an endpoint has its token.",
+            answers=done(ref("AutoConfigCensoredOut")),
+        ),
+        f"PUT {ONE}/auto-config": Said(
+            id="v1.endpoint.auto-config.update",
+            summary="Configure the endpoint, by its token.",
+            body=ref("SubscribeIn"),
+            answers=done(ref("EndpointOut")),
+        ),
+        f"POST {ONE}/auto-config/rotate": Said(
+            id="v1.endpoint.auto-config.rotate",
+            summary="Give an endpoint another token; the former ends.",
+            body=ref("RotateSubscriptionIn"),
+            answers={201: ref("AutoConfigOut")},
         ),
         f"GET {ONE}/headers": Said(
             id="v1.endpoint.get-headers",

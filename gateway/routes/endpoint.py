@@ -23,10 +23,11 @@ from schema.endpoint import Endpoint, EndpointState
 from schema.errors import FieldFault, Invalid, NotFound
 from schema.event import UID_PATTERN
 from schema.operational import Kind
+from schema.store import api_key, endpoint_secret, event_type, health, operational, policy
 from schema.store import endpoint as store
-from schema.store import endpoint_secret, event_type, health, operational, policy
 from schema.store.app import ensure_operational
 from schema.store.link import Link
+from signer.secret import SigningSecret
 
 KIND: Final = "Endpoint"
 ALL: Final = "/api/v1/app/{app_id}/endpoint"
@@ -134,7 +135,7 @@ async def upsert(request: Request, caller: Caller) -> Response:
             present = None
         if present is not None:
             endpoint = replaced(given, present, fields)
-            await _change(link, given, caller, app, present=present, endpoint=endpoint)
+            await change(link, given, caller, app, present=present, endpoint=endpoint)
     if present is None:
         return await _create(given, caller, app, fields)
     await ring.ring(given, app.id)
@@ -149,7 +150,7 @@ async def patch(request: Request, caller: Caller) -> Response:
     async with given.transaction() as link:
         present = await lock_endpoint(link, request, app)
         endpoint = changed(given, present, fields)
-        await _change(link, given, caller, app, present=present, endpoint=endpoint)
+        await change(link, given, caller, app, present=present, endpoint=endpoint)
     await ring.ring(given, app.id)
     return answer(show(endpoint))
 
@@ -164,6 +165,8 @@ async def delete(request: Request, caller: Caller) -> Response:
         await operational.note_endpoints(link, Kind.ENDPOINT_DELETED, [(app.id, endpoint.id, {})])
         await store.delete(link, app.id, endpoint.id, given.clock())
         await endpoint_secret.delete_all(link, app.id, [endpoint.id])
+        owner = api_key.Owner(environment_id=app.environment_id, app_id=app.id)
+        await api_key.revoke_of_endpoint(link, owner, endpoint.id, given.clock())
         await ring.note(link, given, app.id, endpoint.id)
         await trail.note(link, given, caller, "endpoint.delete", endpoint.id)
     await ring.ring(given, app.id)
@@ -178,21 +181,44 @@ async def _create(given: Parts, caller: Caller, app: App, fields: Fields) -> Res
     sealed = seal(given.vault, app.id, endpoint.id, headers)
     endpoint = replace(endpoint, headers=sealed)
     async with given.transaction() as link:
-        await _check_event_types(link, caller, app, endpoint.event_types)
-        await check_rules(link, given, app, endpoint)
-        if app.operational:
-            await ensure_operational(link, app)
-        await health.act_as(link, caller.key_id)
-        await store.insert(link, endpoint)
-        await keep(link, given, endpoint, secret)
-        await operational.note_endpoints(link, Kind.ENDPOINT_CREATED, [(app.id, endpoint.id, {})])
-        await trail.note(link, given, caller, "endpoint.create", endpoint.id)
+        await add(link, given, caller, app, endpoint=endpoint, secret=secret)
     return answer(show(endpoint), 201)
 
 
-async def _change(
+async def add(
+    link: Link,
+    given: Parts,
+    caller: Caller,
+    app: App,
+    *,
+    endpoint: Endpoint,
+    secret: SigningSecret,
+) -> None:
+    """Write a new endpoint with its secret, if it may be.
+
+    Raises:
+        Invalid: It is not as its environment asks, or wants event types that there are not.
+        BadState: The app has as many endpoints as it may.
+    """
+    await _check_event_types(link, caller, app, endpoint.event_types)
+    await check_rules(link, given, app, endpoint)
+    if app.operational:
+        await ensure_operational(link, app)
+    await health.act_as(link, caller.key_id)
+    await store.insert(link, endpoint)
+    await keep(link, given, endpoint, secret)
+    await operational.note_endpoints(link, Kind.ENDPOINT_CREATED, [(app.id, endpoint.id, {})])
+    await trail.note(link, given, caller, "endpoint.create", endpoint.id)
+
+
+async def change(
     link: Link, given: Parts, caller: Caller, app: App, *, present: Endpoint, endpoint: Endpoint
 ) -> None:
+    """Write what an endpoint becomes, if it may, and tell whoever has to hear of it.
+
+    Raises:
+        Invalid: It is not as its environment asks, or wants event types that there are not.
+    """
     if endpoint.event_types != present.event_types:
         await _check_event_types(link, caller, app, endpoint.event_types)
     await check_rules(link, given, app, endpoint, present)

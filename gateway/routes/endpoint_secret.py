@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway import trail
 from gateway.answer import answer, nothing
 from gateway.auth import Access, Caller, resolve_app
-from gateway.body import read_fields
+from gateway.body import Fields, read_fields
 from gateway.parts import parts
 from gateway.routes.endpoint import ONE, find_endpoint, lock_endpoint
 from gateway.routing import AnyOperation, Operation
@@ -62,9 +62,8 @@ async def rotate_secret(request: Request, caller: Caller) -> Response:
     app = await resolve_app(request, caller)
     fields = await read_fields(request, optional=True)
     secret = read_secret(fields, "key")
-    asked_s = fields.optional_integer("gracePeriodSeconds", minimum=0, maximum=_MAX_GRACE_S)
+    grace = read_grace(fields)
     fields.check()
-    grace = timedelta(seconds=_GRACE_S if asked_s is None else asked_s)
     async with given.transaction() as link:
         endpoint = await lock_endpoint(link, request, app)
         await rotate(link, given, endpoint, secret, grace)
@@ -74,3 +73,9 @@ async def rotate_secret(request: Request, caller: Caller) -> Response:
     if request.headers.get("user-agent", "").startswith(_FIRST_SDKS):
         return nothing()
     return answer({"key": secret.public_text})
+
+
+def read_grace(fields: Fields) -> timedelta:
+    """Read how long the secret before signs too."""
+    asked_s = fields.optional_integer("gracePeriodSeconds", minimum=0, maximum=_MAX_GRACE_S)
+    return timedelta(seconds=_GRACE_S if asked_s is None else asked_s)

@@ -163,6 +163,12 @@ async def things_of(gateway: Gateway, tenant: Tenant) -> dict[str, str]:
         rules = (await http.get("/api/v1/alert-rule")).json()["data"]
         poller = await http.post(f"/api/v1/app/{tenant.app_id}/poller", json={})
         sink_id = poller.json()["id"]
+        # It configures itself: else nobody could be seen to be kept from configuring it.
+        own = await make_key(
+            gateway.pool, tenant.environment_id, kind=KeyKind.AUTO_CONFIG,
+            app_id=tenant.app_id, endpoint_id=tenant.endpoint_id,
+        )  # fmt: skip
+        assert own
         await http.post(f"/api/v1/auth/app/{tenant.app_id}/poller/{sink_id}/token/rotate", json={})
         return {
             "app_id": tenant.app_id,

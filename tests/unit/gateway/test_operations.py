@@ -71,6 +71,7 @@ _POLLER_KEY = "/api/v1/auth/app/{app_id}/poller/{sink_id}/token"
 SPECIAL = {
     f"GET {_ENDPOINT}/secret": Capability.VIEW_ENDPOINT_SECRET,
     f"POST {_ENDPOINT}/secret/rotate": Capability.MANAGE_ENDPOINT_SECRET,
+    f"POST {_ENDPOINT}/auto-config/rotate": Capability.MANAGE_ENDPOINT_SECRET,
     f"GET {_POLLER_KEY}": Capability.VIEW_ENDPOINT_SECRET,
     f"POST {_POLLER_KEY}/rotate": Capability.MANAGE_ENDPOINT_SECRET,
     f"POST {_ENDPOINT}/recover": Capability.CREATE_ATTEMPTS,
