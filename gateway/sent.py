@@ -5,9 +5,9 @@ own headers are told as they were sent; those of the endpoint, and whether Svix'
 too, as it is now. Signatures are not known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gateway.headers import split
@@ -54,9 +54,8 @@ def sent(
     return headers | marks, names
 
 
-def answered(attempt: Attempt) -> list[tuple[str, str]] | None:
-    """Give the headers of the answer as pairs; None where the log has none."""
-    kept = attempt.response_headers
+def answered(kept: Mapping[str, Any] | Sequence[Any] | None) -> list[tuple[str, str]] | None:
+    """Give the headers of an answer as pairs; None where the log has none."""
     if kept is None:
         return None
     pairs = kept.items() if isinstance(kept, Mapping) else kept

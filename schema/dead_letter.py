@@ -4,7 +4,7 @@ States and their moves are kept here once; the CHECKs in the migrations, the dia
 and the code are compared to them by tests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -121,6 +121,7 @@ class DeadLetter:
         payload: None once expunged, and in lists; then `payload_bytes` alone tells its size.
         headers: Those added to the endpoint's requests when it was parked, sealed as the
             endpoint's are; None if there were none or they are not read.
+        response_headers: Those of the answer, as pairs; None in lists.
         fingerprint: Names the kind of failure: equal for letters that fail alike.
         group_id: Of those that failed alike at this endpoint.
     """
@@ -144,6 +145,7 @@ class DeadLetter:
     fault: str | None
     detail: str
     response: bytes | None
+    response_headers: Sequence[Any] | None
     error_class: ErrorClass
     fingerprint: str
     group_id: str

@@ -103,7 +103,7 @@ async def attempt(
         "started_at": at,
         "duration_ms": 12,
         "response": None if status is None else b"thanks",
-        "response_headers": None if status is None else {"content-type": "text/plain"},
+        "response_headers": None if status is None else [["content-type", "text/plain"]],
     } | other
     await _insert(link, "attempt", row)
     return str(row["id"])
@@ -135,6 +135,7 @@ async def letter(
         "url": "https://hooks.example.com/in",
         "status": 500,
         "response": b"oh no",
+        "response_headers": [["content-type", "text/plain"]],
         "fingerprint": "0123456789abcdef",
         "attempts": 10,
         "message_at": ids.time_of(message_id),

@@ -18,7 +18,6 @@ from gateway.openapi.describe import (
     flag,
 )
 from gateway.openapi.shape import (
-    ANYTHING,
     COUNT,
     FLAG,
     NUMBER,
@@ -49,6 +48,9 @@ _OF_MESSAGE: Final = (
     Parameter(name="endpoint_id", shape=text(pattern=UID_PATTERN)),
 )
 
+ANSWERED: Final = about(
+    maybe(many(many(TEXT, least=2, most=2))), "Of a failed attempt's answer, in order, as pairs."
+)
 ATTEMPT: Final = Resource(
     tag="Message Attempt",
     about="The requests that were made, and what came of them.",
@@ -80,18 +82,14 @@ ATTEMPT: Final = Resource(
                 "tls": maybe(TEXT),
                 "truncated": FLAG,
             },
-            {"responseHeaders": ANYTHING, "msg": maybe(ref("MessageOut"))},
+            {"responseHeaders": ANSWERED, "msg": maybe(ref("MessageOut"))},
         ),
         "MessageAttemptHeadersOut": thing(
             {
                 "sentHeaders": about(named(), "The endpoint's own are those that it has now."),
                 "sensitive": about(many(TEXT), "The names of those that are not shown."),
             },
-            {
-                "responseHeaders": about(
-                    maybe(many(many(TEXT, least=2, most=2))), "Those of a failed attempt's answer."
-                )
-            },
+            {"responseHeaders": ANSWERED},
         ),
         "EmptyResponse": thing({}),
         "CountOut": thing({"count": COUNT, "approximated": FLAG}),

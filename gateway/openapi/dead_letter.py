@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.letters import ALL as ALL_STATES
-from gateway.openapi.attempt import CODE_CLASS
+from gateway.openapi.attempt import ANSWERED, CODE_CLASS
 from gateway.openapi.describe import (
     NOTHING,
     PAGE,
@@ -109,6 +109,7 @@ _WHOLE: Final = {
         maybe(ref("EndpointHeadersOut")), "What the endpoint had added; null if unreadable."
     ),
     "response": about(maybe(TEXT), "Text, or base64 of what is not UTF-8."),
+    "responseHeaders": ANSWERED,
     "reissuedAs": about(many(TEXT), "The messages that were made of it."),
 }
 _EDIT: Final = {

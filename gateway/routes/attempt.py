@@ -101,7 +101,7 @@ def show(attempt: Attempt, *, with_content: bool) -> dict[str, object]:
         "truncated": attempt.truncated,
     }
     if with_content:
-        shown["responseHeaders"] = attempt.response_headers
+        shown["responseHeaders"] = answered(attempt.response_headers)
     return shown
 
 
@@ -195,7 +195,11 @@ async def get_headers(request: Request, caller: Caller) -> Response:
     own = unseal(given.vault, found.app_id, found.endpoint_id, sealed)
     shown, sensitive = sent(found, message, own, svix_headers=given.config.svix_headers)
     return answer(
-        {"sentHeaders": shown, "responseHeaders": answered(found), "sensitive": sensitive}
+        {
+            "sentHeaders": shown,
+            "responseHeaders": answered(found.response_headers),
+            "sensitive": sensitive,
+        }
     )
 
 

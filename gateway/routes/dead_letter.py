@@ -43,6 +43,7 @@ from gateway.reissue import read_edit, reissue
 from gateway.routes.message import show as show_message
 from gateway.routes.message import show_payload
 from gateway.routing import AnyOperation, Handler, Operation
+from gateway.sent import answered
 from gateway.status import as_text
 from gateway.window import is_key, read_window_of
 from schema import ids
@@ -124,6 +125,7 @@ async def get(request: Request, caller: Caller) -> Response:
         "contentType": letter.content_type,
         "headers": _headers(given, letter),
         "response": None if letter.response is None else as_text(letter.response),
+        "responseHeaders": answered(letter.response_headers),
         "reissuedAs": reissued,
     }
     return answer(show(letter) | whole)

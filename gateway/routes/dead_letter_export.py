@@ -1,6 +1,6 @@
 """Dead letters as lines of JSON: `.../dead-letter/export`, oldest first, streamed.
 
-A line is what the list shows of a letter, with `contentType`, `response`, and `payload`: its bytes
+A line is what the list shows of a letter, with `contentType`, the answer, and `payload`: its bytes
 as they were published. Bytes that are not JSON, or that hold line breaks, are `payloadBase64`
 instead. The last line is `{"complete": true, "count": ...}`; an export without it was cut off.
 Letters that are parked while it runs are not in it.
@@ -25,6 +25,7 @@ from gateway.parts import Parts, parts
 from gateway.query import Query
 from gateway.routes.dead_letter import ALL, EVERYWHERE
 from gateway.routing import AnyOperation, Operation
+from gateway.sent import answered
 from gateway.status import as_text
 from schema.dead_letter import DeadLetter
 from schema.store import dead_letter_search as search
@@ -113,6 +114,7 @@ def _line(letter: DeadLetter) -> bytes:
     said = {
         "contentType": letter.content_type,
         "response": None if letter.response is None else as_text(letter.response),
+        "responseHeaders": answered(letter.response_headers),
     }
     return _as_line(show(letter) | said | _payload(letter.payload))
 

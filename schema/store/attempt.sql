@@ -130,5 +130,5 @@ WHERE app_id = $1 AND message_id = $2 AND id = $3 RETURNING id;
 -- name: expunge_letter :exec
 -- The same in the dead letter that ended with attempt ($1, $3) for message $2.
 -- Served by dead_letter_app_id_message_id_endpoint_id_key.
-UPDATE dead_letter SET response = NULL, updated_at = $4
+UPDATE dead_letter SET response = NULL, response_headers = NULL, updated_at = $4
 WHERE app_id = $1 AND message_id = $2 AND last_attempt_id = $3;

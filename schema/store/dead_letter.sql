@@ -5,7 +5,7 @@
 -- Served by dead_letter_pkey.
 SELECT environment_id, app_id, id, message_id, endpoint_id, state, reason, event_type, event_id,
        channels, payload, octet_length(payload) AS payload_bytes, content_type, headers, url,
-       status, fault, detail, response, error_class, fingerprint, group_id, attempts, message_at,
+       status, fault, detail, response, response_headers, error_class, fingerprint, group_id, attempts, message_at,
        first_attempt_at, last_attempt_at, last_attempt_id, parked_at, updated_at
 FROM dead_letter WHERE app_id = $1 AND id = $2;
 

@@ -33,13 +33,16 @@ _LIST: Final = """l.environment_id, l.app_id, l.id, l.message_id, l.endpoint_id,
     l.content_type, NULL::bytea AS headers, l.url, l.status, l.fault, l.detail, {response},
     l.error_class, l.fingerprint, l.group_id, l.attempts, l.message_at, l.first_attempt_at,
     l.last_attempt_at, l.last_attempt_id, l.parked_at, l.updated_at"""
-_PARTLY: Final = _LIST.format(payload="NULL::bytea AS payload", response="NULL::bytea AS response")
+_PARTLY: Final = _LIST.format(
+    payload="NULL::bytea AS payload",
+    response="NULL::bytea AS response, NULL::jsonb AS response_headers",
+)
 _SUMS: Final = """count(*) AS letters, count(*) FILTER (WHERE l.state = 'redelivering') AS on_way,
     count(*) FILTER (WHERE l.state NOT IN ('parked', 'redelivering')) AS elsewhere,
     count(*) FILTER (WHERE l.state <> 'redelivering' AND l.payload IS NULL) AS expunged,
     coalesce(sum(octet_length(l.payload)), 0)::bigint AS size_bytes,
     min(l.parked_at) AS oldest_at"""
-_WHOLE: Final = _LIST.format(payload="l.payload", response="l.response")
+_WHOLE: Final = _LIST.format(payload="l.payload", response="l.response, l.response_headers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

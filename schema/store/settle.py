@@ -128,7 +128,7 @@ def _attempt_columns(attempts: Sequence[AttemptRow]) -> list[object]:
     """Give the columns of the log; a line without an id is none."""
     outcomes = [attempt.outcome for attempt in attempts]
     headers = {outcome.headers for outcome in outcomes}
-    written = {h: orjson.dumps(dict(h)).decode() if h else None for h in headers}
+    written = {h: orjson.dumps(h).decode() if h else None for h in headers}
     return [
         columns.texts([a.id or None for a in attempts]),
         columns.texts([a.event_type for a in attempts]),

@@ -90,13 +90,13 @@ SELECT array_agg(number) AS moved FROM moved;
 -- no list but that app's own.
 INSERT INTO dead_letter AS l (
     environment_id, app_id, id, message_id, endpoint_id, reason, event_type, event_id, channels,
-    payload, content_type, headers, url, status, fault, detail, response, fingerprint, attempts,
-    message_at, first_attempt_at, last_attempt_at, last_attempt_id, parked_at, updated_at,
+    payload, content_type, headers, url, status, fault, detail, response, response_headers,
+    fingerprint, attempts, message_at, first_attempt_at, last_attempt_at, last_attempt_id, parked_at, updated_at,
     payload_until)
 SELECT a.environment_id, p.app_id, p.id, p.message_id, p.endpoint_id, p.reason,
        coalesce(m.event_type, ''), m.event_id, m.channels, m.payload, coalesce(m.content_type, ''),
        e.headers, coalesce(last.url, e.url, ''), last.status, last.fault,
-       coalesce(last.detail, ''), last.response, p.fingerprint, coalesce(last.number, 0),
+       coalesce(last.detail, ''), last.response, last.response_headers, p.fingerprint, coalesce(last.number, 0),
        coalesce(m.created_at, $6), first.started_at, last.started_at, last.id, $6, $6,
        m.payload_until
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[])
@@ -115,7 +115,7 @@ LEFT JOIN LATERAL (
 ON CONFLICT (app_id, message_id, endpoint_id) DO UPDATE SET
     state = 'parked', reason = excluded.reason, headers = excluded.headers, url = excluded.url,
     status = excluded.status, fault = excluded.fault, detail = excluded.detail,
-    response = excluded.response,
+    response = excluded.response, response_headers = excluded.response_headers,
     payload = coalesce(excluded.payload, l.payload),
     payload_until = coalesce(excluded.payload_until, l.payload_until),
     fingerprint = excluded.fingerprint, attempts = excluded.attempts,

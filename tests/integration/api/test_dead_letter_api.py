@@ -54,6 +54,7 @@ class TestReading:
             "parked", "exhausted", "http_5xx",
         )  # fmt: skip
         assert (letter["responseStatusCode"], letter["response"]) == (500, "oh no")
+        assert letter["responseHeaders"] == [["content-type", "text/plain"]]
         assert (letter["attempts"], letter["fingerprint"]) == (10, "0123456789abcdef")
         assert letter["contentType"] == "application/json"
         assert letter["parkedAt"].endswith("Z")

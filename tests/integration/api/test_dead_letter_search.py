@@ -341,6 +341,7 @@ class TestExporting:
             assert base64.b64decode(shown["payloadBase64"]) == payload
         assert orjson.loads(lines[5])["payload"] is None
         assert orjson.loads(lines[0])["response"] == "oh no"
+        assert orjson.loads(lines[0])["responseHeaders"] == [["content-type", "text/plain"]]
 
     async def test_many_large_letters_are_exported_in_portions(
         self, http: httpx.AsyncClient, tenant: Tenant, monkeypatch: pytest.MonkeyPatch

@@ -21,7 +21,7 @@ from tests.dispatching import (
     publish,
     resend,
 )
-from tests.receiver import Receiver, answer, hang, sequence
+from tests.receiver import Receiver, answer, hang, raw, sequence
 from tests.services import Services
 
 pytestmark = pytest.mark.usefixtures("stream")
@@ -131,7 +131,8 @@ async def test_what_is_exhausted_is_parked_in_the_transaction_of_its_last_attemp
     world = await new_world(pool)
     app_id = await world.app()
     async with Receiver() as receiver, dispatching(pool, services.nats_url):
-        receiver.script("/", answer(500, body=b"no"))
+        head = b"HTTP/1.1 500 No\r\nX-Why: b\r\nx-why: a\r\nContent-Length: 2\r\n\r\n"
+        receiver.script("/", raw(head + b"no"))
         await world.endpoint(app_id, receiver.url("/hook"), policy=[0.02, 0.02])
 
         await publish(bus, app_id, headers={"Hookline-Event-Id": "e1"})
@@ -142,6 +143,8 @@ async def test_what_is_exhausted_is_parked_in_the_transaction_of_its_last_attemp
     assert len(attempts) == 3
     assert (letter["reason"], letter["state"], letter["attempts"]) == ("exhausted", "parked", 3)
     assert (letter["payload"], letter["response"], letter["event_id"]) == (BODY, b"no", "e1")
+    headers = [["x-why", "b"], ["x-why", "a"], ["content-length", "2"]]
+    assert letter["response_headers"] == attempts[2]["response_headers"] == headers
     assert (letter["first_attempt_at"], letter["last_attempt_id"]) == (
         attempts[0]["started_at"],
         attempts[2]["id"],

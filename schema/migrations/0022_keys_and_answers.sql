@@ -1,5 +1,5 @@
 -- Two more kinds of keys: of group admins, who see to environments and reach nothing of an app; and
--- of endpoints that configure themselves.
+-- of endpoints that configure themselves. And dead letters with the headers of the last answer.
 
 -- endpoint_id: what alone a key of kind 'auto-config' may configure.
 ALTER TABLE api_key
@@ -58,3 +58,6 @@ BEGIN
     VALUES (NEW.app_id, NEW.id, NEW.state_at, was, became, who, key, why);
     RETURN NULL;
 END $$;
+
+-- As pairs, in the order in which they came, of the answer that `response` is of.
+ALTER TABLE dead_letter ADD COLUMN response_headers jsonb;
