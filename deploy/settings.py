@@ -90,6 +90,13 @@ class Settings:
     metrics_port: int = _set(0, "Port of a dispatcher's /metrics. 0: none", low=0, high=65_535)
 
     # What comes in
+    http_head_s: float = _set(10.0, "Wait for a request's line and headers", low=0.1, high=3600)
+    http_stall_s: float = _set(
+        30.0, "Wait for more of a body, or for an answer to be read on", low=0.1, high=3600
+    )
+    http_connections: int = _set(
+        10_000, "Connections of a gateway process at a time", low=10, high=1_000_000
+    )
     max_payload_bytes: int = _set(_MIB, "Largest payload of an event", low=1024, high=32 * _MIB)
     max_bulk_bytes: int = _set(
         16 * _MIB, "Largest body of a bulk request", low=65_536, high=256 * _MIB

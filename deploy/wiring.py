@@ -78,21 +78,29 @@ async def run_gateway(settings: Settings, *, name: str, shared_port: bool) -> No
         name: What the servers and the log call it.
         shared_port: Let other gateways of this machine listen on the same port.
     """
+    from deploy.http_guard import HttpGuard, HttpLimits, room_for
     from deploy.http_server import Server
     from gateway.app import create_app
     from gateway.metrics import Metrics
 
     with claim(settings.host, settings.port, shared=shared_port) as bound:
         async with open_parts(settings, name=name, pool_size=settings.gateway_pool) as parts:
+            metrics = Metrics(shown=shown_registry)
             app = create_app(
                 pool=parts.pool,
                 bus=parts.bus,
                 vault=parts.vault,
                 clock=now,
                 config=gateway_config(settings, shards=parts.shards),
-                metrics=Metrics(shown=shown_registry),
+                metrics=metrics,
             )
-            server = Server(app, drain_s=settings.drain_s)
+            limits = HttpLimits(
+                head_s=settings.http_head_s,
+                stall_s=settings.http_stall_s,
+                connections=room_for(settings.http_connections),
+            )
+            guard = HttpGuard(limits, count=lambda why: metrics.cut.labels(why).inc())
+            server = Server(app, drain_s=settings.drain_s, guard=guard)
             _collect_seldom()
             with _on_stop(server.end):
                 await server.serve_on(bound)

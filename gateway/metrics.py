@@ -63,6 +63,9 @@ class Metrics:
             "Requests to publish that were refused, by the code of the answer.",
             ["code"],
         )
+        self.cut = counter(
+            "hookline_connections_cut", "Connections that the gateway ended, by why.", ["why"]
+        )
         self.schema_faults = counter(
             "hookline_payloads_misshapen",
             "Payloads by HTTP that were not as their event type's schema says, by its mode.",

@@ -86,6 +86,18 @@ def malformed() -> Response:
     return _json({"code": "malformed_request", "detail": "This is no HTTP/1.1 request."}, 400)
 
 
+def too_slow(part: str, limit_s: float) -> Response:
+    """Answer a request of which a part, its head or body, does not come to an end."""
+    detail = f"The request's {part} did not come: the limit is {limit_s:g} s."
+    return _json({"code": "request_timeout", "detail": detail}, 408)
+
+
+def too_many_connections(limit: int) -> Response:
+    """Answer whoever opens one connection too many."""
+    detail = f"The gateway has as many connections as it may: the limit is {limit}."
+    return _json({"code": "overload", "detail": detail}, 503, {"retry-after": "1"})
+
+
 def head_too_large(limit_bytes: int) -> Response:
     """Answer a request whose line and headers are larger than the limit."""
     detail = f"The request's line and headers are too large: the limit is {limit_bytes} bytes."
