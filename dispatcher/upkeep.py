@@ -18,6 +18,7 @@ EVERY_S: Final = 600.0
 KEPT_TASKS: Final = timedelta(days=90)
 KEPT_KEYS: Final = timedelta(hours=12)
 LETTERS: Final = 1_000  # that are dropped in a transaction
+STRAYS: Final = 1_000  # rows of a table that are, if no day's partition holds them
 PAYLOADS: Final = 500  # that are forgotten in one
 EXPIRE_EVERY_S: Final = 30.0
 _log = logging.getLogger(__name__)
@@ -85,8 +86,18 @@ class Upkeep:
                     await upkeep.prune(link, before)
                     await upkeep.prune_repeats(link, self._clock() - KEPT_KEYS)
                     await upkeep.prune_keys(link, today)
+            await self._prune_strays(link, before)
             await self._prune_letters(link, today)
             await self._prune_tasks(link, today)
+
+    async def _prune_strays(self, link: Link, before: datetime) -> None:
+        """Drop what is old and lies in no day's partition, few rows at a time."""
+        some = STRAYS
+        while some == STRAYS:
+            async with link.transaction():
+                if not await upkeep.try_lock(link):
+                    return
+                some = await upkeep.prune_strays(link, before, STRAYS)
 
     async def _prune_letters(self, link: Link, today: datetime) -> None:
         """Drop old dead letters, few at a time: each takes its group with it until the commit."""

@@ -28,6 +28,19 @@ async def prune(link: Link, before: datetime) -> None:
         await link.execute(_SQL[name], before)
 
 
+async def prune_strays(link: Link, before: datetime, most: int) -> int:
+    """Drop rows of before that lie in no day's partition, unless something of them is owed.
+
+    Up to `most` attempts, deliveries and messages each; give the largest of the three numbers: as
+    many as `most` means that there may be more.
+    """
+    by_attempt, by_message = ids.first_id(ids.ATTEMPT, before), ids.first_id(ids.MESSAGE, before)
+    attempts = await link.fetch(_SQL["prune_stray_attempts"], by_attempt, most)
+    deliveries = await link.fetch(_SQL["prune_stray_deliveries"], by_message, most)
+    messages = await link.fetch(_SQL["prune_stray_messages"], by_message, most)
+    return max(len(attempts), len(deliveries), len(messages))
+
+
 async def prune_keys(link: Link, before: datetime) -> None:
     """Drop what is left of keys and tokens that ended before."""
     for name in ("prune_keys", "prune_tokens"):

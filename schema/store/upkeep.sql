@@ -37,6 +37,36 @@ DELETE FROM rollup_minute WHERE bucket < $1;
 -- The history alone. Served by endpoint_health_change_at_idx.
 DELETE FROM endpoint_health_change WHERE at < $1;
 
+-- name: prune_stray_attempts :many
+-- Up to $2 attempts before id $1 in no day's partition, unless their delivery is still owed.
+-- Served by attempt_default_id_idx and delivery_pkey: deliveries are looked up one by one.
+DELETE FROM attempt_default WHERE ctid = ANY (ARRAY(
+    SELECT a.ctid FROM attempt_default AS a
+    WHERE a.id || '' < $1 AND NOT coalesce((
+        SELECT d.state IN ('pending', 'retrying') FROM delivery AS d
+        WHERE d.app_id = a.app_id AND d.message_id = a.message_id
+          AND d.endpoint_id = a.endpoint_id), false)
+    ORDER BY a.id || '' LIMIT $2 FOR UPDATE OF a SKIP LOCKED))
+RETURNING id;
+
+-- name: prune_stray_deliveries :many
+-- The same of deliveries. Served by delivery_default_message_idx.
+DELETE FROM delivery_default WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM delivery_default
+    WHERE message_id || '' < $1 AND state NOT IN ('pending', 'retrying')
+    ORDER BY message_id || '' LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING message_id;
+
+-- name: prune_stray_messages :many
+-- The same of messages of which nothing is owed. Served by message_default_id_idx and delivery_pkey.
+DELETE FROM message_default WHERE ctid = ANY (ARRAY(
+    SELECT m.ctid FROM message_default AS m
+    WHERE m.id || '' < $1 AND NOT (
+        SELECT coalesce(bool_or(d.state IN ('pending', 'retrying')), false) FROM delivery AS d
+        WHERE d.app_id = m.app_id AND d.message_id = m.id)
+    ORDER BY m.id || '' LIMIT $2 FOR UPDATE OF m SKIP LOCKED))
+RETURNING id;
+
 -- name: prune_keys :exec
 -- Of portals alone: nobody lists them, and there are many. Served by api_key_portal_idx.
 DELETE FROM api_key

@@ -189,3 +189,23 @@ async def test_a_page_touches_the_partitions_of_its_days_only(filled: Pool) -> N
 
     read = {node["Relation Name"] for node in plan if "Relation Name" in node}
     assert read == {f"message_{day:%Y%m%d}"}
+
+
+STRAYS = [
+    ("prune_stray_attempts", ids.ATTEMPT, "attempt_default_id_idx"),
+    ("prune_stray_deliveries", ids.MESSAGE, "delivery_default_message_idx"),
+    ("prune_stray_messages", ids.MESSAGE, "message_default_id_idx"),
+]
+
+
+@pytest.mark.parametrize(("name", "prefix", "index"), STRAYS, ids=[name for name, *_ in STRAYS])
+async def test_what_lies_in_no_days_partition_is_found_by_age_without_reading_all_of_it(
+    filled: Pool, name: str, prefix: str, index: str
+) -> None:
+    sql, before = statements.load("upkeep")[name], TODAY - timedelta(days=30)
+    async with filled.acquire() as link:
+        plan = await plans.plan_of(link, sql, ids.first_id(prefix, before), 100)
+        used = plans.indexes(plan)
+
+    assert index in used
+    assert not plans.scanned(plan)

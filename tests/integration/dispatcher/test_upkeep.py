@@ -120,6 +120,40 @@ async def test_a_day_that_lies_in_the_default_partition_does_not_keep_others_fro
     assert await pool.fetchval("SELECT count(*) FROM message_default") == 1
 
 
+async def stray(pool: Pool, day: datetime, state: str | None) -> str:
+    """Store a message of a day that has no partition, with an attempt for its delivery."""
+    message_id = await message_of(pool, day, state)
+    async with pool.acquire() as link:
+        await rows.attempt(link, "app_1", message_id, "ep_1", at=day + timedelta(hours=2))
+    return message_id
+
+
+async def strays(pool: Pool) -> dict[str, list[str]]:
+    """Give of which messages something lies in no day's partition, by table."""
+    found = {}
+    for table, column in (("message", "id"), ("delivery", "message_id"), ("attempt", "message_id")):
+        read = await pool.fetch(f"SELECT {column} AS id FROM {table}_default ORDER BY id")
+        found[table] = [row["id"] for row in read]
+    return found
+
+
+async def test_what_is_old_and_in_no_days_partition_is_pruned_unless_it_is_owed(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.upkeep.STRAYS", 2)  # so that there are several portions
+    for state in ("delivered", "dead", "cancelled", "delivered", "dead"):
+        await stray(pool, OLD, state)
+    unwanted = await message_of(pool, OLD, None)
+    owed = await stray(pool, OLD - timedelta(days=1), "retrying")
+    kept = await stray(pool, KEPT, "delivered")
+    assert unwanted in (await strays(pool))["message"]
+
+    await upkeep(pool).once()
+
+    left = await strays(pool)
+    assert left == {"message": [owed, kept], "delivery": [owed, kept], "attempt": [owed, kept]}
+
+
 async def test_what_is_old_is_pruned(pool: Pool) -> None:
     for at in (OLD, KEPT):
         name = f"{at:%d}"
