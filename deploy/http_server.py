@@ -45,8 +45,13 @@ class _Corked:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write, or hold what ends like a head."""
-        if self._held:
+        """Write, or hold what ends like a head; what nobody gets any more is dropped.
+
+        Of requests that came at once uvicorn tells the last alone that the client is gone.
+        """
+        if self._transport.is_closing():
+            self._held = b""
+        elif self._held:
             held, self._held = self._held, b""
             self._transport.write(held + data)
         elif data.endswith(_HEAD_END):

@@ -170,19 +170,19 @@ async def test_half_a_head_is_408(served: Served) -> None:
 
 
 async def test_a_head_that_comes_byte_by_byte_is_408(served: Served) -> None:
-    said = await served.ask(HEAD, *[b"x"] * 100, every_s=0.02)
+    said = await served.ask(HEAD, *[b"x"] * 1_000, every_s=0.02)
 
     assert said.startswith(b"HTTP/1.1 408 ")
 
 
 async def test_line_breaks_between_requests_keep_no_connection(served: Served) -> None:
-    said = await served.ask(QUICK, *[b"\r\n"] * 100, every_s=0.02)
+    said = await served.ask(QUICK, *[b"\r\n"] * 1_000, every_s=0.02)
 
     assert body_of(said) == OK
     assert served.cuts == {Cut.HEAD: 1}
 
 
-@pytest.mark.parametrize("pieces", [[], [b"x"] * 100], ids=["stands still", "drips"])
+@pytest.mark.parametrize("pieces", [[], [b"x"] * 1_000], ids=["stands still", "drips"])
 async def test_a_body_that_does_not_come_is_408_and_the_request_is_over(
     served: Served, pieces: list[bytes]
 ) -> None:
