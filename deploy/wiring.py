@@ -5,6 +5,7 @@ The only place that knows how the parts are put together, and where clock and di
 
 import asyncio
 import gc
+import logging
 import os
 import random
 import signal
@@ -35,6 +36,7 @@ from schema.store.link import Pool
 from signer.vault import Vault
 
 # A batch makes thousands of objects at once and holds no circles: an eighth of all CPU was looking.
+_log = logging.getLogger(__name__)
 _GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 
@@ -94,10 +96,11 @@ async def run_gateway(settings: Settings, *, name: str, shared_port: bool) -> No
                 config=gateway_config(settings, shards=parts.shards),
                 metrics=metrics,
             )
+            room = room_for(settings.http_connections)
+            if room < settings.http_connections:
+                _log.warning("the system gives files for %d connections alone", room)
             limits = HttpLimits(
-                head_s=settings.http_head_s,
-                stall_s=settings.http_stall_s,
-                connections=room_for(settings.http_connections),
+                head_s=settings.http_head_s, stall_s=settings.http_stall_s, connections=room
             )
             guard = HttpGuard(limits, count=lambda why: metrics.cut.labels(why).inc())
             server = Server(app, drain_s=settings.drain_s, guard=guard)

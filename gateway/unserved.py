@@ -24,6 +24,13 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
         "/api/v1/auth/dashboard/mcp-token",
         "/api/v1/auth/dashboard/mcp-token/{token_id}",
     ),
+    "Make one at /api/v1/app/{app_id}/auto-config: Svix's SDKs take its tokens as well.": (
+        "/api/v1/app/{app_id}/autoconfig",
+        "/api/v1/app/{app_id}/autoconfig/{autoconfig_id}",
+        "/api/v1/app/{app_id}/autoconfig/{autoconfig_id}/destination",
+        "/api/v1/app/{app_id}/autoconfig/{autoconfig_id}/endpoint",
+        "/api/v1/app/{app_id}/autoconfig/{autoconfig_id}/rotate",
+    ),
     "There are no streams and no sinks: publish messages, and make endpoints for them.": (
         "/api/v1/app/{app_id}/stream/sink",
         "/api/v1/app/{app_id}/stream/sink/{sink_id}",
