@@ -107,7 +107,11 @@ def _key_create(settings: Settings, given: argparse.Namespace) -> int:
     async def create() -> str:
         async with connection(settings) as link:
             key, text = await create_key(
-                link, name=given.name, environment_id=given.environment, now=now()
+                link,
+                name=given.name,
+                environment_id=given.environment,
+                now=now(),
+                scopes=given.scope,
             )
         print(f"{key.id}: shown once, on the next line", file=sys.stderr)
         return text
@@ -237,6 +241,12 @@ def _add_key_commands(parser: argparse.ArgumentParser, home: argparse.ArgumentPa
     one = commands.add_parser("create", parents=[home], help="make a key and print it, once")
     one.add_argument("--name", default="", help="what it is for")
     one.add_argument("--environment", metavar="ID", help="where alone it acts (default everywhere)")
+    one.add_argument(
+        "--scope",
+        action="append",
+        default=[],
+        help="what alone it may do, as event-type:Read; may be said again",
+    )
     one.set_defaults(run=_key_create)
     one = commands.add_parser("list", parents=[home], help="list all keys")
     one.set_defaults(run=_key_list)

@@ -1,5 +1,6 @@
 """Keys of an installation: operators' API keys, tokens like Svix's, and the keys of the vault."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from deploy.connections import connection
@@ -9,7 +10,7 @@ from deploy.settings import Settings
 from gateway.svix_token import make_token, read_rules
 from schema import ids
 from schema.api_key import ApiKey, KeyKind, hash_of, issue
-from schema.scope import ALL_SCOPES
+from schema.scope import ALL_SCOPES, Scope
 from schema.store import api_key as store
 from schema.store import environment as environments
 from schema.store.link import Link
@@ -17,19 +18,28 @@ from signer.vault import generate_keyring_text
 
 
 async def create_key(
-    link: Link, *, name: str, environment_id: str | None, now: datetime
+    link: Link,
+    *,
+    name: str,
+    environment_id: str | None,
+    now: datetime,
+    scopes: Sequence[str] = (),
 ) -> tuple[ApiKey, str]:
     """Make an operator's key; gives it and its text, which is stored nowhere.
 
     Args:
         link: A connection.
         name: What it is for.
-        environment_id: Where alone it acts; None for everywhere.
+        environment_id: Where alone it acts; None for everywhere, or with scopes for the first.
         now: The time.
+        scopes: What alone it may do.
 
     Raises:
-        StartFault: There is no such environment.
+        StartFault: There is no such environment, or no such scope.
     """
+    unknown = sorted(set(scopes).difference(Scope))
+    if unknown:
+        raise StartFault(f"there is no scope {unknown[0]}; there are {', '.join(sorted(Scope))}")
     if environment_id is None:
         environment = await environments.find_default(link)
     else:
@@ -43,7 +53,7 @@ async def create_key(
         kind=KeyKind.OPERATOR,
         at=now,
         name=name,
-        scopes=(ALL_SCOPES,) if environment_id is None else (),
+        scopes=tuple(scopes) or ((ALL_SCOPES,) if environment_id is None else ()),
     )
     await store.create(link, key, hash_of(text))
     return key, text

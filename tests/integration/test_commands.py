@@ -92,6 +92,31 @@ def test_revoking_a_key_that_does_not_exist_fails(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "hookline: there is no key key_none\n"
 
 
+@pytest.mark.usefixtures("settings", "stream")
+def test_a_key_may_be_made_for_some_scopes_and_for_none_that_there_are_not(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = main(["key", "create", "--scope", "message:create", "--scope", "event-type:Read"])
+    text = capsys.readouterr().out.strip()
+    refused = main(["key", "create", "--scope", "message:all"])
+    told = capsys.readouterr().err
+
+    async def stored() -> list[str]:
+        link = await asyncpg.connect(database)
+        try:
+            found: list[str] = await link.fetchval(
+                "SELECT scopes FROM api_key WHERE hash = $1", hash_of(text)
+            )
+            return found
+        finally:
+            await link.close()
+
+    assert (made, refused) == (0, 1)
+    assert asyncio.run(stored()) == ["message:create", "event-type:Read"]
+    assert "message:all" in told
+    assert "message:create" in told
+
+
 @pytest.mark.usefixtures("settings")
 def test_a_token_is_the_default_environments_if_none_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
