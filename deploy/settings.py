@@ -5,7 +5,7 @@ the rest of the world gives them. Names end in their unit; without one, a durati
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Self, get_type_hints
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from deploy.values import KINDS, Kind, Network, Secret
 from dispatcher.egress import read_proxy
+from dispatcher.mail import read_sender, read_server
 from gateway.svix_token import ALGORITHMS, read_rules
 from schema.errors import SettingsFault
 from schema.retry import DEFAULT_WAITS_S, MAX_ATTEMPTS, MAX_WAIT_S
@@ -160,6 +161,11 @@ class Settings:
     otel_waiting: int = _set(
         100_000, "Attempts of an environment that wait for its collector", low=1, high=10_000_000
     )
+    smtp_url: Secret | None = _set(None, "Server that mails to apps go by. Unset: none are sent")
+    mail_from: str = _set("", "Address that they are from. Needed with `smtp_url`")
+    mail_pause_s: float = _set(
+        3600.0, "Pause between two mails of a kind about an endpoint", low=60, high=7 * _DAY_S
+    )
     alert_update_s: float = _set(
         300.0, "Pause between two words about a raised alert", low=15, high=_DAY_S
     )
@@ -242,6 +248,8 @@ def _clashes(settings: Settings) -> list[str]:
     faults = []
     if settings.duplicate_window_s > settings.stream_max_age_days * _DAY_S:
         faults.append("HOOKLINE_DUPLICATE_WINDOW_S must not exceed HOOKLINE_STREAM_MAX_AGE_DAYS")
+    if bool(settings.smtp_url) is not bool(settings.mail_from):
+        faults.append("HOOKLINE_SMTP_URL and HOOKLINE_MAIL_FROM must be set together")
     if settings.jwt_secret is not None:
         try:
             read_rules(settings.jwt_algorithm, settings.jwt_secret.reveal())
@@ -261,10 +269,10 @@ def _read(name: str, kind: Kind, text: str, about: _About) -> object:
         raise ValueError(" or ".join(about.one_of))
     if name == "HOOKLINE_RETRY_SCHEDULE" and len(value) >= MAX_ATTEMPTS:
         raise ValueError(f"at most {MAX_ATTEMPTS - 1} waits")
-    if name == "HOOKLINE_EGRESS_PROXY":
-        read_proxy(value.reveal())
-    if name == "HOOKLINE_PUBLIC_URL":
-        value = _read_base(value)
+    if name in _SECRET_ADDRESSES:
+        _SECRET_ADDRESSES[name](value.reveal())
+    if name in _TEXTS:
+        value = _TEXTS[name](value)
     if name in _SCHEMES:
         _check_scheme(value, _SCHEMES[name])
     for number in value if isinstance(value, tuple) else (value,):
@@ -294,3 +302,14 @@ def _check_range(number: float, about: _About) -> None:
         raise ValueError(f"{about.low:,} or more".replace(",", ""))
     if about.high is not None and number > about.high:
         raise ValueError(f"{about.high:,} or less".replace(",", ""))
+
+
+# What else is read of a value: whatever it gives is kept of a text, and only checked of a secret.
+_TEXTS: Final[Mapping[str, Callable[[str], str]]] = {
+    "HOOKLINE_PUBLIC_URL": _read_base,
+    "HOOKLINE_MAIL_FROM": read_sender,
+}
+_SECRET_ADDRESSES: Final[Mapping[str, Callable[[str], object]]] = {
+    "HOOKLINE_EGRESS_PROXY": read_proxy,
+    "HOOKLINE_SMTP_URL": read_server,
+}

@@ -26,6 +26,7 @@ from deploy.settings import Settings
 from deploy.telemetry import serve_metrics, shown_registry
 from dispatcher.config import DispatcherConfig
 from dispatcher.egress import read_proxy
+from dispatcher.mail import read_server
 from gateway.config import GatewayConfig
 from gateway.svix_token import TokenRules, read_rules
 from schema.address import AddressPolicy
@@ -163,6 +164,7 @@ def gateway_config(settings: Settings, *, shards: int) -> GatewayConfig:
         svix_headers=settings.svix_headers,
         https_only=settings.https_only,
         allowed_networks=settings.allowed_networks,
+        mails=settings.smtp_url is not None,
         disable_after_days=settings.disable_after_days,
         disable_warning_days=settings.disable_warning_days,
     )
@@ -176,7 +178,7 @@ def token_rules(settings: Settings) -> TokenRules | None:
 
 def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
     """Choose what a dispatcher needs to know."""
-    proxy = settings.egress_proxy
+    proxy, smtp = settings.egress_proxy, settings.smtp_url
     return DispatcherConfig(
         name=name,
         max_payload_bytes=settings.max_payload_bytes,
@@ -205,6 +207,8 @@ def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
         attempt_log_s=settings.attempt_log_s,
         otel_s=settings.otel_s,
         otel_waiting=settings.otel_waiting,
+        mail=read_server(smtp.reveal(), sender=settings.mail_from) if smtp else None,
+        mail_pause_s=settings.mail_pause_s,
         alert_update_s=settings.alert_update_s,
         disable_after_days=settings.disable_after_days,
         disable_warning_days=settings.disable_warning_days,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from dispatcher.egress import Proxy
+from dispatcher.mail import MailServer
 from schema.address import AddressPolicy
 from schema.retry import DEFAULT_WAITS_S, RetryPolicy
 
@@ -42,6 +43,8 @@ class DispatcherConfig:
     attempt_log_s: float = 5.0  # between two logs of attempts that operators are told
     otel_s: float = 5.0  # between two exports of attempts to a collector
     otel_waiting: int = 100_000  # attempts of an environment; the oldest go first
+    mail: MailServer | None = None  # None mails nobody
+    mail_pause_s: float = 3600.0  # between two mails of a kind about an endpoint
     alert_update_s: float = 300.0  # between two words about an alert that is raised
     disable_after_days: float = 5.0  # of nothing but failures; 0 disables no endpoint
     disable_warning_days: float = 1.0  # before that

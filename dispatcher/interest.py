@@ -5,7 +5,7 @@ from typing import Final
 
 from dispatcher.rounds import rounds
 from schema.operational import Kind
-from schema.store import operational, otel
+from schema.store import alert_mail, operational, otel
 from schema.store.link import Pool
 
 PAUSE_S: Final = 0.5  # between two readings, however much changes
@@ -15,9 +15,11 @@ _TABLES: Final = frozenset({"app", "endpoint", "environment", "otel_config"})
 class Interest:
     """What some operational endpoint, or some collector, wants; all there is until it is read."""
 
-    def __init__(self, pool: Pool) -> None:
-        """Know nothing yet."""
+    def __init__(self, pool: Pool, *, mails: bool) -> None:
+        """Know nothing yet; `mails` says whether there is a way to send mails."""
         self._pool = pool
+        self._can_mail = mails
+        self._mails = mails
         self._stale = asyncio.Event()
         self._stale.set()
         self._kinds: frozenset[str] = frozenset(Kind)
@@ -30,6 +32,10 @@ class Interest:
     def traces(self) -> bool:
         """Tell whether any environment has its attempts exported; the statement looks again."""
         return self._traces
+
+    def mails(self) -> bool:
+        """Tell whether any environment has its apps told by mail; the statement looks again."""
+        return self._mails
 
     def changed(self, table: str) -> None:
         """Take in that a row of a table was changed."""
@@ -51,6 +57,7 @@ class Interest:
             try:
                 self._kinds = await operational.wanted(link)
                 self._traces = await otel.wanted(link)
+                self._mails = self._can_mail and await alert_mail.wanted(link)
             except BaseException:
                 self._stale.set()
                 raise

@@ -55,6 +55,9 @@ class Metrics:
         self.otel = counter(
             "hookline_otel_attempts", "Attempts for collectors, by what came of them.", ["result"]
         )
+        self.mails = counter(
+            "hookline_alert_mails", "E-mails to apps, by what came of them.", ["result"]
+        )
         self.disabled = counter(
             "hookline_endpoints_disabled", "Endpoints disabled because they failed for days."
         )

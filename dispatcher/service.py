@@ -7,12 +7,14 @@ loop's clock.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from nats.aio.msg import Msg
 
+from dispatcher.alert_mail import AlertMail
 from dispatcher.alerts import Alerts
 from dispatcher.arrivals import Arrivals
 from dispatcher.attempt import Attempter
@@ -28,6 +30,7 @@ from dispatcher.intake import Intake
 from dispatcher.interest import Interest
 from dispatcher.lane import Lane
 from dispatcher.lanes import Lanes
+from dispatcher.mail import Mailer
 from dispatcher.match import Directory
 from dispatcher.notices import Notices
 from dispatcher.otel_ask import OtelAsk
@@ -67,7 +70,7 @@ class Dispatcher:
         """Put the parts together; nothing runs yet."""
         self._given = given
         self._loop = asyncio.get_running_loop()
-        self._interest = Interest(given.pool)
+        self._interest = Interest(given.pool, mails=given.config.mail is not None)
         self._make_sending(given)
         self._make_taking(given)
         self._shards = Shards(
@@ -113,6 +116,7 @@ class Dispatcher:
             on_settled=self._settled,
             told=self._interest.kinds,
             traces=self._interest.traces,
+            mails=self._interest.mails,
         )
         guard = Guard(config.address_policy, SystemResolver())
         self._transport = Transport(
@@ -202,6 +206,7 @@ class Dispatcher:
                     ("otel-export", OtelExport(self._given, self._collectors).run()),
                     ("otel-ask", OtelAsk(self._given, self._collectors).run()),
                     ("alerts", Alerts(self._given).run()),
+                    ("alert-mail", _mailing(self._given)),
                     ("watch", Watch(self._given).run()),
                     ("reconcile", Reconciler(self._given).run()),
                     ("stream-check", StreamCheck(self._given).run()),
@@ -295,6 +300,14 @@ class Dispatcher:
             if now - swept_at >= SWEEP_S:
                 swept_at = now
                 self._lanes.sweep(now=now, idle_s=IDLE_S)
+
+
+async def _mailing(given: Parts) -> None:
+    """Tell apps by mail, if there is a way to."""
+    server = given.config.mail
+    if server is not None:
+        mailer = Mailer(server, tls=ssl.create_default_context())
+        await AlertMail(given, mailer, sender=server.sender).run()
 
 
 def _health_limits(config: DispatcherConfig) -> HealthLimits:

@@ -50,6 +50,7 @@ class Settler:
         on_settled: Callable[[Sequence[Settled]], None],
         told: Callable[[], Collection[str]],
         traces: Callable[[], bool],
+        mails: Callable[[], bool],
     ) -> None:
         """Wait for settlements.
 
@@ -62,6 +63,7 @@ class Settler:
             on_settled: Told of each batch once it is written (or refused).
             told: The kinds of operational events that anybody wants.
             traces: Whether any environment may have its attempts exported.
+            mails: Whether any environment may have its apps told by mail.
         """
         self._pool = pool
         self._clock = clock
@@ -71,6 +73,7 @@ class Settler:
         self._on_settled = on_settled
         self._told = told
         self._traces = traces
+        self._mails = mails
         self._waiting: list[Settled] = []
         self._wrote_at = 0.0
         self.per_s = 0.0  # settlements, of late
@@ -157,6 +160,7 @@ class Settler:
                 letter_ids=[ids.new_id(ids.DEAD_LETTER, now) for _ in range(dead)],
                 told=self._told(),
                 traces=self._traces(),
+                mail_pause_s=self._config.mail_pause_s if self._mails() else None,
             )
         return len(moved)
 

@@ -15,8 +15,9 @@ from dispatcher.rounds import rounds
 from schema.health import Health, HealthState, Look, Patience, Recent, Why, disable_at, look
 from schema.ids import shard_of
 from schema.operational import Kind
+from schema.store import alert_mail, operational, wake
 from schema.store import health as store
-from schema.store import operational, wake
+from schema.store.alert_mail import Disabled
 from schema.store.health import Place
 from schema.store.link import Link, Pool
 
@@ -34,6 +35,7 @@ class Watch:
         self._shards = given.shards
         self._disabled = given.metrics.disabled
         config = given.config
+        self._mail_pause_s = config.mail_pause_s if config.mail is not None else None
         self._patience = Patience.of_days(config.disable_after_days, config.disable_warning_days)
 
     async def run(self) -> None:
@@ -160,6 +162,12 @@ class Watch:
                 for place, streak in streaks.items()
             ],
         )
+        if self._mail_pause_s is not None:
+            ended = [
+                Disabled(*place, Why.FAILING, streak.since if streak else None)
+                for place, streak in streaks.items()
+            ]
+            await alert_mail.note_disabled(link, ended, pause_s=self._mail_pause_s)
 
 
 def _where(looks: Mapping[Place, Look], wanted: Callable[[Look], bool]) -> Iterable[Place]:

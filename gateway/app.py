@@ -23,6 +23,7 @@ from gateway.middleware import Doorway
 from gateway.parts import Parts
 from gateway.publish import Publisher
 from gateway.routes import (
+    alert_email,
     alert_rule,
     app_stats,
     application,
@@ -177,6 +178,7 @@ def operations() -> list[AnyOperation]:
         *app_stats.routes(),
         *rejected_event.routes(),
         *operational_webhook.routes(),
+        *alert_email.routes(),
         *alert_rule.routes(),
         *reconciliation.routes(),
         *health.routes(),

@@ -27,6 +27,7 @@ class GatewayConfig:
         poll_margin_s: How long a publication may take from its id to the stream; whoever polls
             sees messages that much later, and misses none.
         svix_headers: Whether dispatchers send the `svix-*` header names as well.
+        mails: Whether dispatchers can send mails to apps.
         deaf_cache_s: The same while the connection for notifications is down.
     """
 
@@ -43,6 +44,7 @@ class GatewayConfig:
     allowed_networks: tuple[Network, ...] = ()
     allow_ip_literals: bool = False
     svix_headers: bool = False
+    mails: bool = False
     key_cache_s: float = 60.0
     deaf_cache_s: float = 0.5
     cached_keys: int = 10_000

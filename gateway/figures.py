@@ -15,6 +15,7 @@ from gateway.lag import Lag, stream_state
 from gateway.parts import Parts
 from schema.errors import Unavailable
 from schema.store import (
+    alert_mail,
     alert_rule,
     attempt_log,
     dead_letter,
@@ -147,6 +148,9 @@ async def _of_operators(link: Link) -> list[Figure]:
         Figure(name="hookline_otel_waiting",
                meaning="Attempts that are still to be exported to collectors.",
                value=await otel.waiting(link)),
+        Figure(name="hookline_alert_mails_waiting",
+               meaning="Endpoints of which something is still to be told by mail.",
+               value=await alert_mail.waiting(link)),
         Figure(name="hookline_alerts_raised",
                meaning="Alert rules that are raised.", value=await alert_rule.raised(link)),
         *(Figure(name="hookline_endpoints", meaning="Endpoints of all apps, by how they fare.",

@@ -69,9 +69,6 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
         "/api/v1/stream/{stream_id}/sink/{sink_id}/skip",
         "/api/v1/stream/{stream_id}/sink/{sink_id}/transformation",
     ),
-    "Tell operators by webhook: /api/v1/operational-webhook/endpoint, /api/v1/alert-rule.": (
-        "/api/v1/app/{app_id}/alert-email",
-    ),
     "Payloads are sent as they were published: shape them before.": (
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/connector",
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/connector/oauth/hubspot",

@@ -4,7 +4,8 @@ The names, types and defaults are those of Svix's API. What we have no use for (
 features that its portal has) is kept and given back. Pure.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
@@ -12,6 +13,8 @@ from typing import Any, Final, NamedTuple, Self
 MOST_BYTES: Final = 65_536  # of the document, as JSON
 RETRY_POLICY: Final = "retryPolicy"  # an environment has it as a column of its own
 ENFORCE_HTTPS: Final = "enforceHttps"
+# What apps can be told by mail; of streams there are none.
+ALERTS: Final = ("endpoint.disabled", "message.attempt.exhausted", "stream.sink.disabled")
 
 
 class Kind(NamedTuple):
@@ -133,13 +136,37 @@ def fault_of(name: str, value: object, *, replaces: bool) -> str | None:
         return None if kind.nullable or replaces else "must not be null"
     if not isinstance(value, kind.of) or (kind.of is int and isinstance(value, bool)):
         return f"{_WORDS[kind.of]} is expected"
-    if name == "endpointsPerAppLimit" and value == 0:
-        return "must be at least 1"
+    if name in _CHECKS and (why_not := _CHECKS[name](value)):
+        return why_not
     if kind.of is int and isinstance(value, int) and not 0 <= value < 2**32:
         return "must be 0 to 4294967295"
     return None
 
 
+def _check_limit(value: object) -> str | None:
+    return "must be at least 1" if value == 0 else None
+
+
+def _check_events(value: object) -> str | None:
+    if isinstance(value, list) and all(isinstance(one, str) and one in ALERTS for one in value):
+        return None
+    return f"must be {', '.join(ALERTS[:-1])} or {ALERTS[-1]}"
+
+
+def _check_web(value: object) -> str | None:
+    if isinstance(value, str) and re.match(r"https?://[^\s/?#]+\S*\Z", value):
+        return None
+    return "must begin with https:// or http://"
+
+
+_CHECKS: Final[Mapping[str, Callable[[object], str | None]]] = MappingProxyType(
+    {
+        "applicationAlertEvents": _check_events,
+        "applicationAlertsDashboardUrl": _check_web,
+        "applicationAlertsLogoUrl": _check_web,
+        "endpointsPerAppLimit": _check_limit,
+    }
+)
 _WORDS: Final[Mapping[type, str]] = MappingProxyType(
     {
         bool: "true or false",

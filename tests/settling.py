@@ -66,10 +66,19 @@ async def settle(
     epochs: dict[int, int] = EPOCHS,
     told: Collection[str] = (),
     traces: bool = False,
+    mail_pause_s: float | None = None,
 ) -> Sequence[Settlement]:
     """Write them as `OWNER`; give those that moved a delivery."""
     letters = [ids.new_id(ids.DEAD_LETTER, now()) for _ in batch]
     async with pool.acquire() as link:
         return await store.settle(
-            link, OWNER, epochs, batch, now=now(), letter_ids=letters, told=told, traces=traces
+            link,
+            OWNER,
+            epochs,
+            batch,
+            now=now(),
+            letter_ids=letters,
+            told=told,
+            traces=traces,
+            mail_pause_s=mail_pause_s,
         )

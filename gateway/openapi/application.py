@@ -22,6 +22,7 @@ from gateway.openapi.shape import (
     whole,
 )
 from schema.event import UID_PATTERN
+from schema.mail import MOST_ADDRESSES, MOST_CHARS
 from schema.retry import MAX_ATTEMPTS, MAX_WAIT_S
 
 _ALL: Final = "/api/v1/app"
@@ -51,6 +52,9 @@ POLICY: Final[Shape] = {
         ),
     ],
 }
+_EMAIL: Final = about(
+    maybe(text(most=MOST_CHARS)), f"Up to {MOST_ADDRESSES} addresses, with commas."
+)
 _MAY: Final = {
     "uid": UID,
     "throttleRate": RATE,
@@ -78,6 +82,8 @@ APPLICATION: Final = Resource(
             }
         ),
         "ApplicationIn": thing({"name": _NAME}, _MAY),
+        "AlertEmail": thing({"email": maybe(TEXT)}),
+        "AlertEmailPatch": thing({}, {"email": _EMAIL}),
         "ApplicationPatch": thing({}, {"name": _NAME, **_MAY}),
     },
     operations={
@@ -113,6 +119,17 @@ APPLICATION: Final = Resource(
             summary="Change what the body names; null clears.",
             body=ref("ApplicationPatch"),
             answers=done(ref("ApplicationOut")),
+        ),
+        f"GET {_ONE}/alert-email": Said(
+            id="v1.application.get-alert-email",
+            summary="Give where mails about an app's endpoints go.",
+            answers=done(ref("AlertEmail")),
+        ),
+        f"PATCH {_ONE}/alert-email": Said(
+            id="v1.application.patch-alert-email",
+            summary="Say where mails about an app's endpoints go; null: where its metadata say.",
+            body=ref("AlertEmailPatch"),
+            answers=NOTHING,
         ),
         f"DELETE {_ONE}": Said(
             id="v1.application.delete",

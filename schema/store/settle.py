@@ -9,7 +9,8 @@ import orjson
 from schema.delivery import Outcome, Reason, State, Trigger
 from schema.fingerprint import fingerprint
 from schema.operational import FAILING_AFTER, Kind
-from schema.store import columns, operational, statements
+from schema.store import alert_mail, columns, operational, statements
+from schema.store.alert_mail import Disabled
 from schema.store.link import Link
 from schema.store.operational import AttemptNote
 
@@ -58,6 +59,7 @@ async def settle(
     letter_ids: Sequence[str],
     told: Collection[str] = (),
     traces: bool = False,
+    mail_pause_s: float | None = None,
 ) -> list[Settlement]:
     """Write a batch; give those whose deliveries were moved.
 
@@ -72,6 +74,8 @@ async def settle(
         letter_ids: A new id for each of the batch that is dead, in order.
         told: The kinds of operational events that anybody wants; others need not be written.
         traces: Whether any environment may have its attempts exported; the statement looks again.
+        mail_pause_s: The shortest time between two mails about an endpoint, where an app may be
+            told by mail; None: none is.
     """
     stage = (Kind.ATTEMPT_LOG in told, traces)
     tells = told and any(s.failures >= FAILING_AFTER or s.state is State.DEAD for s in batch)
@@ -83,7 +87,12 @@ async def settle(
         arrived = [s for s in moved if s.run and s.state is State.DELIVERED]
         if arrived:
             await link.execute(_SQL["redelivered"], *_keys(arrived), now)
-        await _disable(link, [s for s in moved if s.disable], now)
+        disabled = await _disable(link, [s for s in moved if s.disable], now)
+        if mail_pause_s is not None:
+            await alert_mail.note_disabled(link, disabled, pause_s=mail_pause_s)
+            given_up = [s for s in moved if s.state is State.DEAD and s.attempt]
+            places = [(s.app_id, s.endpoint_id) for s in given_up]
+            await alert_mail.note_exhausted(link, places, pause_s=mail_pause_s)
         if tells:
             await operational.note_attempts(link, [n for s in moved if (n := _note(s, told))])
     return moved
@@ -164,7 +173,9 @@ async def _park(
         )
 
 
-async def _disable(link: Link, refused: Sequence[Settlement], now: datetime) -> None:
+async def _disable(link: Link, refused: Sequence[Settlement], now: datetime) -> list[Disabled]:
+    """Disable endpoints; give those that were not disabled yet."""
+    rows = []
     if refused:
         rows = await link.fetch(
             _SQL["disable"],
@@ -179,6 +190,7 @@ async def _disable(link: Link, refused: Sequence[Settlement], now: datetime) -> 
             Kind.ENDPOINT_DISABLED,
             [(r["app_id"], r["id"], about | {"reason": r["state_reason"]}) for r in rows],
         )
+    return [Disabled(row["app_id"], row["id"], row["state_reason"]) for row in rows]
 
 
 def _note(settlement: Settlement, told: Collection[str]) -> AttemptNote | None:

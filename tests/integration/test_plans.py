@@ -49,6 +49,7 @@ HOT = [
         "tell",
         {"attempt_log_pkey", "attempt_pkey", "attempt_message_idx", "message_pkey"},
     ),
+    ("alert_mail", "about", {"attempt_failed_idx"}),
     ("otel", "page", {"attempt_pkey", "attempt_message_idx", "message_pkey"}),
     ("otel", "claim", set()),
     ("reconciliation", "terms", {"delivery_pkey", "delivery_endpoint_idx"}),

@@ -218,6 +218,7 @@ def settler(pool: Pool, told: list[Settled], **changes: object) -> Settler:
         on_settled=told.extend,
         told=frozenset,
         traces=bool,
+        mails=bool,
     )
 
 

@@ -8,9 +8,11 @@ import pytest_asyncio
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
+from dispatcher.mail import read_server
 from dispatcher.metrics import Metrics
 from dispatcher.parts import Parts
 from dispatcher.watch import Watch
+from schema.store import alert_mail
 from schema.store.link import Pool
 from tests.dispatching import VAULT, World, config, dispatching, eventually, new_world, now
 from tests.operators import listening, told
@@ -30,7 +32,7 @@ class Lookout:
         self.now = now()
         self.metrics = Metrics(CollectorRegistry())
 
-    def watch(self, **changes: float) -> Watch:
+    def watch(self, **changes: Any) -> Watch:
         """Give one that knows nothing: as a dispatcher does that has just begun."""
         return Watch(
             Parts(
@@ -45,7 +47,7 @@ class Lookout:
             )
         )
 
-    async def look(self, later: timedelta = timedelta(), **changes: float) -> list[dict[str, Any]]:
+    async def look(self, later: timedelta = timedelta(), **changes: Any) -> list[dict[str, Any]]:
         """Look at all endpoints; give what that told of their health."""
         self.now += later
         before = len(await told(self.pool))
@@ -212,6 +214,28 @@ async def test_without_that_success_it_is_disabled(lookout: Lookout) -> None:
     await lookout.look(DAY)
 
     assert await lookout.state(place) == ("disabled", "failing")
+
+
+@pytest.mark.parametrize("can_mail", [True, False])
+async def test_an_app_that_has_an_address_is_told_of_it_by_mail(
+    lookout: Lookout, *, can_mail: bool
+) -> None:
+    place = await long_failing(lookout, *LONG_FAILING[:-1])
+    await lookout.pool.execute(
+        "UPDATE environment SET settings = $1", {"enableApplicationAlerts": True}
+    )
+    async with lookout.pool.acquire() as link:
+        await alert_mail.set_email(link, place[0], "a@example.com", lookout.now)
+    server = read_server("smtp://mail.example.com", sender="b@example.com")
+
+    await lookout.roll(place, failed=2, at=lookout.now)
+    await lookout.look(DAY, mail=server if can_mail else None)
+
+    rows = await lookout.pool.fetch("SELECT kind, reason, fail_since FROM alert_mail")
+    assert [(row["kind"], row["reason"]) for row in rows] == [
+        ("endpoint.disabled", "failing")
+    ] * can_mail
+    assert all(row["fail_since"] < lookout.now - 4 * DAY for row in rows)
 
 
 async def test_failures_within_twelve_hours_disable_nothing(lookout: Lookout) -> None:

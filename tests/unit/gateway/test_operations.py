@@ -16,6 +16,8 @@ OPERATORS_ONLY = {
     "PUT /api/v1/app/{app_id}",
     "PATCH /api/v1/app/{app_id}",
     "DELETE /api/v1/app/{app_id}",
+    "GET /api/v1/app/{app_id}/alert-email",
+    "PATCH /api/v1/app/{app_id}/alert-email",
     "POST /api/v1/event-type",
     "PUT /api/v1/event-type/{event_type_name}",
     "PATCH /api/v1/event-type/{event_type_name}",
