@@ -3,6 +3,7 @@
 SignerError
 |-- NoSecret       a signer was asked for without a single secret
 |-- SecretFault    the text of a signing secret cannot be used   (also a ValueError)
+|-- CertificateFault   certificates or a private key cannot be used (also a ValueError)
 |-- KeyringFault   the text or the keys of a keyring cannot be used (also a ValueError)
 `-- VaultFault     a sealed value cannot be opened
 """
@@ -23,6 +24,10 @@ class NoSecret(SignerError):
 
 class SecretFault(SignerError, ValueError):
     """The text of a signing secret cannot be used; the message says what is wrong with it."""
+
+
+class CertificateFault(SignerError, ValueError):
+    """Certificates or a private key cannot be used; the message says why, and what would do."""
 
 
 class KeyringFault(SignerError, ValueError):
