@@ -14,7 +14,9 @@ from typing import Final, Protocol
 from dispatcher.fault import DeliveryFault, Phases
 from dispatcher.guard import Guard
 from dispatcher.match import Target
-from dispatcher.post import Post, Reply
+from dispatcher.oauth import OauthClient
+from dispatcher.post import Post, Posts, Reply
+from dispatcher.tokens import Token
 from dispatcher.transport import header_lines
 from schema.address import EndpointUrl
 from schema.delivery import Fault, Outcome, is_success
@@ -32,15 +34,19 @@ _SVIX_LINES: Final = _LINES.replace(b"webhook", b"svix")
 _log = logging.getLogger(__name__)
 
 
-class Posts(Protocol):
-    """Sends requests: the dispatcher's `Transport`."""
+class Lends(Protocol):
+    """Gives access tokens: the dispatcher's `Tokens`."""
 
-    async def post(self, post: Post) -> Reply:
-        """Send one and return its answer.
+    async def get(self, client: OauthClient, until: float) -> Token:
+        """Give one.
 
         Raises:
-            DeliveryFault: There is no answer.
+            DeliveryFault: There is none.
         """
+        ...
+
+    def answered(self, client: OauthClient, token: Token, status: int) -> None:
+        """Note what an endpoint said to one."""
         ...
 
 
@@ -52,6 +58,7 @@ class Attempter:
         *,
         guard: Guard,
         transport: Posts,
+        tokens: Lends,
         clock: Callable[[], datetime],
         timeout_s: float,
         kept_bytes: int,
@@ -60,6 +67,7 @@ class Attempter:
         """Take the parts; `timeout_s` is for all of an attempt, from resolving to the last byte."""
         self._guard = guard
         self._transport = transport
+        self._tokens = tokens
         self._clock = clock
         self._timeout_s = timeout_s
         self._kept_bytes = kept_bytes
@@ -84,21 +92,37 @@ class Attempter:
             kind = Fault.INTERNAL if url is not None else Fault.BLOCKED
             return Outcome(fault=kind, detail=target.fault)
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started, client, token = loop.time(), target.oauth, None
         try:
             addresses, dns_s = self._guard.cached(url), None
             if addresses is None:
                 addresses = await self._resolved(url, target.app_id)
                 dns_s = loop.time() - started
             within_s = self._timeout_s - (dns_s or 0.0)
-            lines = self._lines(signer, message_id, payload, content_type)
-            post = Post(url, addresses, within_s, target.head, payload, lines, dns_s, on_sending)
-            reply = await self._transport.post(post)
+            if client is not None:
+                token = await self._tokens.get(client, started + self._timeout_s)
+                within_s = self._timeout_s - (loop.time() - started)
+            lines = self._lines(signer, message_id, payload, content_type, token)
+            reply = await self._transport.post(
+                Post(
+                    url,
+                    addresses,
+                    within_s,
+                    target.head,
+                    payload,
+                    lines,
+                    dns_s,
+                    on_sending,
+                    target.tls,
+                )
+            )
         except DeliveryFault as fault:
             return _faulted(fault, Fault(fault.kind), loop.time() - started)
         except Exception as error:  # noqa: BLE001 a fault of ours must not lose a delivery
             _log.exception("an attempt failed on our side")
             return _ours(error, loop.time() - started)
+        if client is not None and token is not None:
+            self._tokens.answered(client, token, reply.status)
         return self._answered(reply, loop.time() - started)
 
     async def _resolved(self, url: EndpointUrl, app_id: str) -> tuple[str, ...]:
@@ -108,7 +132,14 @@ class Attempter:
         except TimeoutError:
             raise DeliveryFault("timeout", "the name was not resolved in time") from None
 
-    def _lines(self, signer: Signer, message_id: str, payload: bytes, content_type: str) -> bytes:
+    def _lines(
+        self,
+        signer: Signer,
+        message_id: str,
+        payload: bytes,
+        content_type: str,
+        token: Token | None,
+    ) -> bytes:
         """Write the headers that differ from attempt to attempt."""
         second = int(self._clock().timestamp())
         if not (message_id.isascii() and message_id.isprintable()):
@@ -117,7 +148,7 @@ class Attempter:
         lines = self._type_line(content_type) + _LINES % (ident, second, signature)
         if self._svix_headers:
             lines += _SVIX_LINES % (ident, second, signature)
-        return lines
+        return lines if token is None else lines + token.line
 
     def _type_line(self, content_type: str) -> bytes:
         """Write the header that says what the payload is; there are few kinds, so they are kept."""
@@ -170,6 +201,7 @@ def _faulted(fault: DeliveryFault, kind: Fault, duration_s: float) -> Outcome:
     return Outcome(
         fault=kind,
         detail=fault.detail,
+        retry_after_s=fault.retry_after_s,
         phases_ms=_phases_ms(fault.phases),
         duration_ms=_ms(duration_s),
         address=fault.address,

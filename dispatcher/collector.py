@@ -10,11 +10,10 @@ from typing import Final, NamedTuple
 
 import httpx
 
-from dispatcher.attempt import Posts
 from dispatcher.fault import DeliveryFault
 from dispatcher.guard import Guard
 from dispatcher.otel_spans import MEDIA, read_answer
-from dispatcher.post import Post, Reply
+from dispatcher.post import Post, Posts, Reply
 from dispatcher.transport import request_head
 from schema.address import AddressPolicy, EndpointUrl, UrlFault
 from schema.delivery import is_success

@@ -2,7 +2,7 @@
 
 Durations are seconds; `deadline_at` is in the loop's own time. An exchange costs no task and rarely
 a timer. A connection that is not in order after an exchange closes itself, so whoever holds one
-only asks `is_open`. Certificates are verified; revocation lists are not fetched.
+only asks `is_open`.
 """
 
 import asyncio
@@ -13,7 +13,9 @@ from typing import cast
 from dispatcher.answer import Answer, AnswerReader, Bounds
 from dispatcher.fault import DeliveryFault, Phases
 
-Origin = tuple[str, str, int]  # scheme, host, port
+# Scheme, host, port; and the key of what is particular about TLS, empty where nothing is. Only
+# requests of one origin share connections.
+Origin = tuple[str, str, int, str]
 
 # OpenSSL's numbers (x509_vfy.h) in our words; the rest is reported as it words it.
 _CERTIFICATE_FAULTS = {
@@ -27,18 +29,21 @@ _CERTIFICATE_FAULTS = {
     62: "the certificate is for another name",
     64: "the certificate is for another address",
 }
+# What a receiver says by an alert of TLS, as OpenSSL names it.
+_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the receiver wants a client certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the receiver does not accept our certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the receiver says that our certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the receiver says that our certificate was revoked",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the receiver does not accept our certificate",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "the receiver does not accept our certificate",
+    "TLSV1_ALERT_ACCESS_DENIED": "the receiver does not accept our certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": "the receiver does not know our certificate's issuer",
+}
 
 
 class Stale(Exception):
     """A connection that was kept died before a byte of the answer; the request may be resent."""
-
-
-def tls_context() -> ssl.SSLContext:
-    """Return what every endpoint is verified with: the system's authorities, TLS 1.2 or newer."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Connection(asyncio.Protocol):
@@ -163,7 +168,7 @@ class Connection(asyncio.Protocol):
         elif self.is_reused and not self._reader.fed_bytes:
             self._end(Stale())
         elif exc is not None:
-            self._end(broken())
+            self._end(_broken_by(exc))
         elif not self._reader.fed_bytes:
             self._end(DeliveryFault("no_response", "closed without an answer"))
         else:
@@ -224,10 +229,19 @@ def broken() -> DeliveryFault:
     return DeliveryFault("reset", "the receiver broke the connection")
 
 
+def _broken_by(error: Exception) -> DeliveryFault:
+    """Say what broke a connection: by TLS 1.3 a client is judged when it has spoken already."""
+    if isinstance(error, ssl.SSLError) and error.reason in _ALERTS:
+        return DeliveryFault("tls", _explain_tls(error))
+    return broken()
+
+
 def _explain_tls(error: OSError) -> str:
     """Name the check that failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _CERTIFICATE_FAULTS.get(error.verify_code, error.verify_message)
     if isinstance(error, ssl.SSLError) and error.reason:
+        if error.reason in _ALERTS:
+            return _ALERTS[error.reason]
         return f"the handshake failed: {error.reason.lower().replace('_', ' ')}"
     return "the connection was closed during the handshake"

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from dispatcher.answer import Bounds
-from dispatcher.connection import Connection, broken
+from dispatcher.connection import Connection, Origin, broken
 from dispatcher.egress import Proxy
 from dispatcher.egress_tunnel import ProxyFault, open_tunnel
 from dispatcher.fault import Blocked, DeliveryFault, Phases
+from dispatcher.tls import Contexts, Tls
 from schema.address import EndpointUrl, classify
 
 # Faults of one address that say nothing about the others.
@@ -23,24 +24,29 @@ class Dialler:
     """Opens connections, and lets none through that reached a peer it must not."""
 
     permits: Callable[[str], bool]  # asked about the address of every peer
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext  # for endpoints about which nothing is particular
+    contexts: Contexts  # for the others
     bounds: Bounds
     proxy: Proxy | None = None  # what every connection goes through
 
-    async def open(self, url: EndpointUrl, addresses: Sequence[str], until: float) -> Connection:
+    async def open(
+        self, url: EndpointUrl, addresses: Sequence[str], until: float, tls: Tls | None = None
+    ) -> Connection:
         """Try the addresses in turn; each may take its share of what time is left.
 
         Raises:
             DeliveryFault: None could be reached, or one that was is not who it should be.
         """
         loop = asyncio.get_running_loop()
+        context = self.tls if tls is None else await self.contexts.get(tls, until)
+        origin = (url.scheme, url.host, url.port, tls.key if tls is not None else "")
         fault = DeliveryFault("dns", "the name has no address")
         for tried, address in enumerate(addresses):
             now = loop.time()
             share_s = (until - now) / (len(addresses) - tried)
             try:
                 async with asyncio.timeout_at(now + share_s):
-                    return await self._open_one(url, address)
+                    return await self._open_one(origin, address, context)
             except TimeoutError:
                 way = " through the egress proxy" if self.proxy else ""
                 fault = DeliveryFault("timeout", f"no connection{way} before the deadline")
@@ -51,13 +57,13 @@ class Dialler:
                 fault = error
         raise fault
 
-    async def _open_one(self, url: EndpointUrl, address: str) -> Connection:
-        origin = (url.scheme, url.host, url.port)
+    async def _open_one(self, origin: Origin, address: str, context: ssl.SSLContext) -> Connection:
+        scheme, host, port, _ = origin
         connection = Connection(origin=origin, address=address, bounds=self.bounds)
         try:
-            await self._connect(connection, url.port)
-            if url.scheme == "https":
-                await connection.secure(self.tls, url.host)
+            await self._connect(connection, port)
+            if scheme == "https":
+                await connection.secure(context, host)
         except DeliveryFault as fault:
             fault.address = address
             fault.phases = Phases(connect_s=connection.connect_s, tls_s=connection.tls_s)

@@ -15,6 +15,8 @@ FaultKind = Literal[
     "connect",  # no way to the address
     "proxy",  # the egress proxy failed; it says nothing about the endpoint
     "tls",  # the handshake failed; `detail` names the check
+    "oauth",  # there is no access token for the endpoint
+    "internal",  # our side
     "reset",  # the peer broke the connection
     "no_response",  # the peer closed it without a byte of an answer
     "timeout",  # the attempt's one deadline passed
@@ -45,6 +47,7 @@ class DeliveryFault(httpx.TransportError):
         self.kind = kind
         self.detail = detail
         self.phases = Phases()
+        self.retry_after_s: float | None = None  # set where nothing is to be gained before
         self.address: str | None = None
 
 

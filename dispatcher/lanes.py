@@ -104,11 +104,11 @@ class Lanes:
         """
         former, was_ordered = lane.target, lane.ordered
         self._aim(lane, tenant, not_before=now + WINDOW_S)
-        if former is not None and lane.target is not None:
-            then, is_now = ((t.state, t.url_text) for t in (former, lane.target))
-            if then != is_now:
-                lane.health.mended()
-                self.failing.discard(lane)
+        if former is not None and lane.target is not None and former.way != lane.target.way:
+            lane.health.mended()
+            self.failing.discard(lane)
+            if former.oauth != lane.target.oauth:
+                lane.hold_until = 0.0  # it may have waited for a token
         if lane.paused or (lane.ordered and not was_ordered):
             self.spill(lane, keep=0)
 

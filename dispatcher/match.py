@@ -5,7 +5,6 @@ A round trip on the listening connection (`sync`) brings every notification of a
 committed before it, so an endpoint counts for the first event published after its creation.
 """
 
-import json
 from collections.abc import (
     Callable,
     Collection,
@@ -23,20 +22,20 @@ from typing import Final, TypeAlias, TypeVar
 import httpx
 
 from dispatcher.config import DispatcherConfig
-from dispatcher.transport import request_head
+from dispatcher.credentials import head_of, oauth_of, signer_of, tls_of
+from dispatcher.oauth import OauthClient
+from dispatcher.tls import Tls
 from schema import ids
 from schema.address import EndpointUrl, UrlFault, check_url
-from schema.endpoint import SENT_ALWAYS, EndpointState, secret_context
+from schema.endpoint import EndpointState
 from schema.retry import RetryPolicy
 from schema.store import directory as store
 from schema.store.link import Pool
 from signer.errors import SignerError
-from signer.secret import SecretKind, SigningSecret
 from signer.standard import Signer
 from signer.vault import Vault
 
 MAX_APPS: Final = 20_000  # in memory; the oldest goes first
-OWN_HEADERS: Final = tuple((name.encode(), value.encode()) for name, value in SENT_ALWAYS)
 MAX_UNKNOWN: Final = 10_000
 APPS_PER_READ: Final = 500
 # What an event names: an environment (None is the app's own, or the default one); an app id or uid.
@@ -52,6 +51,8 @@ class Target:
         head: The request line and the headers that stay the same.
         fault: Why nothing can be sent although it should be: a URL that is not allowed any more,
             a secret that cannot be opened.
+        tls: What is particular about TLS.
+        oauth: How access tokens are got, if requests have one.
         stale_at: When a secret that signs now expires.
     """
 
@@ -68,8 +69,17 @@ class Target:
     retry_policy: RetryPolicy
     throttle_rate: int | None
     ordered: bool
+    tls: Tls | None = None
+    oauth: OauthClient | None = None
     fault: str = ""
     stale_at: datetime | None = None
+
+    @property
+    def way(self) -> tuple[object, ...]:
+        """Say how the endpoint is reached: what failed by another way may go well by this."""
+        key = None if self.tls is None else self.tls.key
+        place = None if self.oauth is None else self.oauth.place
+        return self.state, self.url_text, key, place
 
     def matches(self, event_type: str, channels: Sequence[str] | None) -> bool:
         """Tell whether a new message is for this endpoint."""
@@ -252,8 +262,9 @@ class Directory:
 
     def _target(self, row: store.EndpointRow, shard: int, policy: RetryPolicy) -> Target:
         faults: list[str] = []
-        context = secret_context(row.app_id, row.id)
-        url = _attempted(lambda: check_url(row.url, self._config.address_policy), faults)
+        policy_of_urls = self._config.address_policy
+        url = _attempted(lambda: check_url(row.url, policy_of_urls), faults)
+        tls = _attempted(lambda: tls_of(row, self._vault), faults)
         return Target(
             app_id=row.app_id,
             id=row.id,
@@ -261,37 +272,21 @@ class Directory:
             state=row.state,
             url_text=row.url,
             url=url,
-            head=_attempted(lambda: self._head(row, url, context), faults) or b"",
-            signer=_attempted(lambda: self._signer(row, context), faults),
+            head=_attempted(lambda: head_of(row, url, self._vault), faults) or b"",
+            signer=_attempted(lambda: signer_of(row, self._vault), faults),
             event_types=row.event_types,
             channels=row.channels,
             retry_policy=row.retry_policy or policy,
             throttle_rate=row.throttle_rate,
             ordered=row.ordered,
+            tls=tls,
+            oauth=_attempted(
+                lambda: oauth_of(row, self._vault, policy_of_urls, url=url, tls=tls), faults
+            ),
             fault="; ".join(faults),
             stale_at=min(
                 (s.expires_at for s in row.secrets if s.expires_at is not None), default=None
             ),
-        )
-
-    def _head(self, row: store.EndpointRow, url: EndpointUrl | None, context: bytes) -> bytes:
-        if url is None:
-            return b""
-        headers = list(OWN_HEADERS)
-        if row.headers is not None:
-            named: dict[str, str] = json.loads(self._vault.open(row.headers, context=context))
-            headers += [(n.encode("ascii"), v.encode("latin-1")) for n, v in named.items()]
-        return request_head(url, headers)
-
-    def _signer(self, row: store.EndpointRow, context: bytes) -> Signer:
-        return Signer(
-            [
-                SigningSecret(
-                    kind=SecretKind(sealed.kind),
-                    key=self._vault.open(sealed.sealed, context=context),
-                )
-                for sealed in row.secrets
-            ]
         )
 
 

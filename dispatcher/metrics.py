@@ -61,6 +61,11 @@ class Metrics:
         self.disabled = counter(
             "hookline_endpoints_disabled", "Endpoints disabled because they failed for days."
         )
+        self.tokens = counter(
+            "hookline_oauth_token_requests",
+            "Requests for access tokens, by what came of them.",
+            ["result"],
+        )
         self.flood_rested = counter(
             "hookline_flood_rested_seconds",
             "How long the intake of many events waited for apps that published few.",

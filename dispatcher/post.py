@@ -4,9 +4,10 @@ Named tuples, not dataclasses: one of each is made per attempt.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from dispatcher.fault import Phases
+from dispatcher.tls import Tls
 from schema.address import EndpointUrl
 
 
@@ -22,6 +23,7 @@ class Post(NamedTuple):
         lines: The headers of this attempt alone, as `header_lines` writes them.
         dns_s: What resolving took; handed through to the phases.
         on_sending: Called when an open connection is given the request.
+        tls: What is particular about TLS; connections are shared only where that is the same.
     """
 
     url: EndpointUrl
@@ -32,6 +34,7 @@ class Post(NamedTuple):
     lines: bytes = b""
     dns_s: float | None = None
     on_sending: Callable[[], None] | None = None
+    tls: Tls | None = None
 
 
 class Reply(NamedTuple):
@@ -54,3 +57,15 @@ class Reply(NamedTuple):
     address: str
     reused: bool
     tls: str | None
+
+
+class Posts(Protocol):
+    """Sends requests: the dispatcher's `Transport`."""
+
+    async def post(self, post: Post) -> Reply:
+        """Send one and return its answer.
+
+        Raises:
+            DeliveryFault: There is no answer.
+        """
+        ...

@@ -22,7 +22,6 @@ from dispatcher.attempt_log import AttemptLog
 from dispatcher.catalogue import Catalogue
 from dispatcher.collector import Collectors
 from dispatcher.config import DispatcherConfig
-from dispatcher.connection import tls_context
 from dispatcher.feed import Feed
 from dispatcher.guard import Guard, SystemResolver
 from dispatcher.health import HealthLimits
@@ -48,6 +47,7 @@ from dispatcher.stream_check import StreamCheck
 from dispatcher.stuck import Stuck
 from dispatcher.targets import Targets
 from dispatcher.task import TASKS_RUNG, Tasks
+from dispatcher.tokens import Tokens
 from dispatcher.transport import Transport
 from dispatcher.upkeep import Upkeep
 from dispatcher.watch import Watch
@@ -56,6 +56,7 @@ from schema.event import WAKE_ROOT
 from schema.store.changes import Changes
 from schema.store.schema_fault import WRITE_EVERY_S
 from schema.store.shard import Claim
+from signer.tls import client_context
 
 TICK_S: Final = 1.0
 SWEEP_S: Final = 30.0  # how often idle lanes are dropped
@@ -121,7 +122,7 @@ class Dispatcher:
         guard = Guard(config.address_policy, SystemResolver())
         self._transport = Transport(
             permits=guard.permits,
-            tls=tls_context(),
+            tls=client_context(),
             limits=PoolLimits(per_origin=config.app_in_flight),
             proxy=config.egress_proxy,
         )
@@ -131,9 +132,10 @@ class Dispatcher:
             vault=given.vault,
             policy=config.address_policy,
         )
+        self._tokens = Tokens(given, guard=guard, transport=self._transport)
         self._sender = Sender(
             given,
-            attempter=_attempter(given, guard, self._transport),
+            attempter=_attempter(given, guard, self._transport, self._tokens),
             lanes=self._lanes,
             schedule=self._schedule,
             refill=self._refill,
@@ -217,6 +219,7 @@ class Dispatcher:
                 group.create_task(self._shards.run(), name="shards"),
                 group.create_task(self._settler.run(), name="settle"),
                 group.create_task(self._sender.run(), name="send"),
+                group.create_task(self._tokens.run(), name="tokens"),
             ]
             await stop.wait()
             await self._stop(takers, finishers)
@@ -320,10 +323,11 @@ def _health_limits(config: DispatcherConfig) -> HealthLimits:
     )
 
 
-def _attempter(given: Parts, guard: Guard, transport: Transport) -> Attempter:
+def _attempter(given: Parts, guard: Guard, transport: Transport, tokens: Tokens) -> Attempter:
     return Attempter(
         guard=guard,
         transport=transport,
+        tokens=tokens,
         clock=given.clock,
         timeout_s=given.config.request_timeout_s,
         kept_bytes=given.config.response_kept_bytes,

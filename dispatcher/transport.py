@@ -20,6 +20,7 @@ from dispatcher.egress import Proxy
 from dispatcher.fault import DeliveryFault
 from dispatcher.pool import Pool, PoolLimits
 from dispatcher.post import Post, Reply
+from dispatcher.tls import Contexts
 from schema.address import EndpointUrl
 
 # The transport's own, whatever the request says: they decide where a request goes, where it ends
@@ -77,11 +78,18 @@ class Transport(httpx.AsyncBaseTransport):
         limits: PoolLimits | None = None,
         proxy: Proxy | None = None,
     ) -> None:
-        """Take what judges peers (`Guard.permits`) and what verifies them (`tls_context`).
+        """Take what judges peers (`Guard.permits`) and what verifies them (`client_context`).
 
         With a `proxy`, every connection is a tunnel through it to the judged address.
         """
-        self._dialler = Dialler(permits=permits, tls=tls, bounds=bounds or Bounds(), proxy=proxy)
+        self._contexts = Contexts()
+        self._dialler = Dialler(
+            permits=permits,
+            tls=tls,
+            contexts=self._contexts,
+            bounds=bounds or Bounds(),
+            proxy=proxy,
+        )
         self._pool = Pool(limits or PoolLimits())
         self._open: set[Connection] = set()
         self._is_closed = False
@@ -98,10 +106,11 @@ class Transport(httpx.AsyncBaseTransport):
         Raises:
             DeliveryFault: There is no answer.
         """
-        url, body = post.url, post.body
+        url, body, tls = post.url, post.body, post.tls
         deadline_at = asyncio.get_running_loop().time() + post.deadline_s
         head = b"%b%bContent-Length: %d\r\n\r\n" % (post.head, post.lines, len(body))
-        connection = self._pool.take((url.scheme, url.host, url.port), post.addresses)
+        origin = (url.scheme, url.host, url.port, "" if tls is None else tls.key)
+        connection = self._pool.take(origin, post.addresses)
         try:
             if connection is None:
                 connection = await self._dial(post, deadline_at)
@@ -153,6 +162,7 @@ class Transport(httpx.AsyncBaseTransport):
                 b"" if head is None else header_lines(headers),
                 order.get("dns_s"),
                 order.get("on_sending"),
+                order.get("tls"),
             )
         )
         return _response(reply)
@@ -161,6 +171,7 @@ class Transport(httpx.AsyncBaseTransport):
         """Close every connection; exchanges under way end as faults."""
         self._is_closed = True
         self._pool.close()
+        self._contexts.close()
         closing = [connection.closed for connection in self._open]
         for connection in list(self._open):
             connection.abort()
@@ -168,7 +179,7 @@ class Transport(httpx.AsyncBaseTransport):
             await asyncio.wait(closing)
 
     async def _dial(self, post: Post, deadline_at: float) -> Connection:
-        connection = await self._dialler.open(post.url, post.addresses, deadline_at)
+        connection = await self._dialler.open(post.url, post.addresses, deadline_at, post.tls)
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._forget(connection))
         if self._is_closed:

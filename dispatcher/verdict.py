@@ -12,7 +12,9 @@ TOO_MANY: Final = 429
 SERVER_FAULTS: Final = 500  # and above
 THROTTLED: Final = frozenset({429, 502, 503, 504})
 OURS: Final = frozenset({Fault.INTERNAL, Fault.PROXY})  # faults of this side
-STRUGGLES: Final = frozenset({Fault.TIMEOUT, Fault.CONNECT, Fault.CONNECT_REFUSED, Fault.RESET})
+STRUGGLES: Final = frozenset(
+    {Fault.TIMEOUT, Fault.CONNECT, Fault.CONNECT_REFUSED, Fault.RESET, Fault.OAUTH}
+)
 
 
 def decide(

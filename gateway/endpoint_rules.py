@@ -1,5 +1,6 @@
 """What an environment asks of its endpoints, looked at when one is made or changed."""
 
+from gateway.body import Fields
 from gateway.parts import Parts
 from schema.app import App
 from schema.endpoint import Endpoint
@@ -9,6 +10,7 @@ from schema.store import endpoint as store
 from schema.store.link import Link
 
 _PLAIN_HTTP = "http:"
+_HTTPS = "must begin with https:// in this environment (enforceHttps)"
 
 
 async def check_rules(
@@ -35,11 +37,20 @@ async def check_rules(
         raise BadState(msg, code="limit_reached")
 
 
+async def check_token_url(given: Parts, app: App, fields: Fields, url: str) -> None:
+    """Hold the URL of access tokens to the settings of the environment."""
+    environment = await given.keys.environment(app.environment_id)
+    if environment is None or not url.startswith(_PLAIN_HTTP):
+        return
+    if Rules.of(environment.settings).https_only:
+        fields.fault("tokenUrl", _HTTPS)
+
+
 def _faults(rules: Rules, endpoint: Endpoint, present: Endpoint | None) -> list[FieldFault]:
     faults = []
     is_new_url = present is None or present.url != endpoint.url
     if rules.https_only and is_new_url and endpoint.url.startswith(_PLAIN_HTTP):
-        faults.append(("url", "must begin with https:// in this environment (enforceHttps)"))
+        faults.append(("url", _HTTPS))
     if rules.wants_channel and not endpoint.channels and _has(present, "channels"):
         faults.append(("channels", "at least one is required here (requireEndpointChannel)"))
     if rules.wants_event_types and not endpoint.event_types and _has(present, "event_types"):

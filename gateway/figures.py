@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
@@ -20,6 +20,7 @@ from schema.store import (
     attempt_log,
     dead_letter,
     delivery,
+    endpoint_certificate,
     health,
     operational,
     otel,
@@ -29,6 +30,7 @@ from schema.store import (
 from schema.store.link import Link
 
 _KEPT_S: Final = 5.0
+_SOON: Final = timedelta(days=14)
 _KEPT_PER_COST: Final = 20  # and this many times as long as reading took
 _log = logging.getLogger(__name__)
 
@@ -84,6 +86,7 @@ class Reader:
                 parked_at = await dead_letter.oldest_parked(link)
                 values += await _of_operators(link)
                 values.append(await _difference(link))
+                values += await _of_certificates(link, given.clock())
             values += _of_postgres(owed, due_at, parked, parked_at, given.clock())
             reachable["postgres"] = True
         except (Unavailable, asyncpg.PostgresError) as error:
@@ -156,6 +159,16 @@ async def _of_operators(link: Link) -> list[Figure]:
         *(Figure(name="hookline_endpoints", meaning="Endpoints of all apps, by how they fare.",
                  value=number, state=state)
           for state, number in (await health.by_state(link)).items()),
+    ]  # fmt: skip
+
+
+async def _of_certificates(link: Link, now: datetime) -> list[Figure]:
+    ended, ending = await endpoint_certificate.ending(link, now, now + _SOON)
+    return [
+        Figure(name="hookline_endpoint_certificates",
+               meaning="Certificates set for endpoints that have expired, or will in two weeks.",
+               value=value, state=state)
+        for state, value in (("expired", ended), ("expiring", ending))
     ]  # fmt: skip
 
 

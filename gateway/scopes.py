@@ -20,6 +20,7 @@ _MAKING_ATTEMPTS: Final = (
     "replay-missing",
     "send-example",
 )
+_OTHER_SECRETS: Final = ("mtls", "mtls-config", "oauth", "oauth-config")
 _PLACES: Final[Mapping[str, str]] = {
     "alert-rule": "alert-rule",
     "app": "application",
@@ -32,6 +33,7 @@ _PLACES: Final[Mapping[str, str]] = {
     "app/*/endpoint/*/auto-config/rotate": "endpoint-secret",
     "app/*/endpoint/*/msg": "message-attempt",
     "app/*/endpoint/*/secret": "endpoint-secret",
+    **{f"app/*/endpoint/*/{secret}": "endpoint-secret" for secret in _OTHER_SECRETS},
     "app/*/endpoint/*/stats": "statistics",
     **{f"app/*/endpoint/*/{made}": "message-attempt" for made in _MAKING_ATTEMPTS},
     "app/*/integration": "integration",

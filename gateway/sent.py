@@ -20,20 +20,26 @@ from signer.standard import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 # What ends an attempt before there is a connection that a request could be sent by.
 _UNSENT: Final = frozenset(
     {Fault.DNS, Fault.BLOCKED, Fault.CONNECT_REFUSED, Fault.CONNECT, Fault.PROXY, Fault.TLS}
-    | {Fault.INTERNAL}
+    | {Fault.OAUTH, Fault.INTERNAL}
 )
+_AUTHORIZATION: Final = "authorization"
 _OURS: Final = "webhook-"
 _SVIX: Final = "svix-"
 _Headers = dict[str, str]
 
 
 def sent(
-    attempt: Attempt, message: Message, own: Mapping[str, str], *, svix_headers: bool
+    attempt: Attempt,
+    message: Message,
+    own: Mapping[str, str],
+    *,
+    svix_headers: bool,
+    has_token: bool = False,
 ) -> tuple[_Headers, list[str]]:
     """Give the headers of an attempt's request, and the names of those that are not shown.
 
-    Names are lower-cased; `own` are those that the endpoint has now. Both are empty if no request
-    was made.
+    Names are lower-cased; `own` are those that the endpoint has now, `has_token` whether it gets
+    access tokens now. Both are empty if no request was made.
     """
     if attempt.fault in _UNSENT:
         return {}, []
@@ -48,6 +54,8 @@ def sent(
         headers["content-length"] = str(len(message.payload))
     marks = {ID_HEADER: message.id, TIMESTAMP_HEADER: str(_signed_s(attempt))}
     names = [name.lower() for name in hidden] + [SIGNATURE_HEADER]
+    if has_token and _AUTHORIZATION not in names:
+        names.insert(0, _AUTHORIZATION)
     if svix_headers:
         marks |= {_svix(name): value for name, value in marks.items()}
         names.append(_svix(SIGNATURE_HEADER))

@@ -82,13 +82,6 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
         "/api/v1/connector/{connector_id}",
         "/api/v1/connector/{connector_id}/options",
     ),
-    "Send credentials in the headers of an endpoint: PUT on its `headers`.": (
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/ca",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/mtls",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/mtls-config",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/oauth",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/oauth-config",
-    ),
     "Set `retryPolicy` of the endpoint, app or environment.": (
         "/api/v1/event-type/{event_type_name}/retry-schedule",
     ),

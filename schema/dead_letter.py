@@ -46,6 +46,7 @@ class ErrorClass(StrEnum):
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
     TOO_LARGE = "too_large"
+    OAUTH = "oauth"
     INTERNAL = "internal"
     PROXY = "proxy"
     HTTP_3XX = "http_3xx"

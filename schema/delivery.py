@@ -67,6 +67,7 @@ class Fault(StrEnum):
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
     TOO_LARGE = "too_large"
+    OAUTH = "oauth"  # the endpoint's authorization server gave no access token
     INTERNAL = "internal"  # our side, such as a secret at rest that cannot be opened
 
 

@@ -71,6 +71,10 @@ class SealedSecret:
     expires_at: datetime | None
 
 
-def secret_context(app_id: str, endpoint_id: str) -> bytes:
-    """Give what a sealed secret or header set is bound to, so that a row cannot be moved."""
-    return f"{app_id}/{endpoint_id}".encode()
+def secret_context(app_id: str, endpoint_id: str, of: str = "") -> bytes:
+    """Give what something sealed is bound to, so that it cannot be moved to another row or place.
+
+    `of` says which it is; it is empty for signing secrets and headers.
+    """
+    place = f"{app_id}/{endpoint_id}"
+    return (f"{place}/{of}" if of else place).encode()

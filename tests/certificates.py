@@ -108,11 +108,15 @@ def usage(*, key_cert_sign: bool) -> x509.KeyUsage:
     )
 
 
-def asking(authority: Authority, clients: Authority, *, tls_1_3: bool = True) -> ssl.SSLContext:
+def asking(
+    authority: Authority,
+    clients: Authority,
+    *,
+    newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+) -> ssl.SSLContext:
     """Return a server's context that wants certificates of `clients`."""
     context = authority.server_context()
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=authority_pem(clients))
-    if not tls_1_3:
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.maximum_version = newest
     return context

@@ -9,6 +9,7 @@ from gateway.openapi.dead_letter import DEAD_LETTER
 from gateway.openapi.dead_letter_group import DEAD_LETTER_GROUP
 from gateway.openapi.describe import Resource
 from gateway.openapi.endpoint import ENDPOINT
+from gateway.openapi.endpoint_access import ENDPOINT_ACCESS
 from gateway.openapi.environment import ENVIRONMENT
 from gateway.openapi.event_type import EVENT_TYPE
 from gateway.openapi.management import HEALTH, RECONCILIATION
@@ -23,6 +24,7 @@ from gateway.openapi.task import BACKGROUND_TASK, TASK
 RESOURCES: Final[tuple[Resource, ...]] = (
     APPLICATION,
     ENDPOINT,
+    ENDPOINT_ACCESS,
     EVENT_TYPE,
     MESSAGES,
     ATTEMPT,

@@ -20,7 +20,15 @@ from schema import ids
 from schema.app import App
 from schema.errors import Conflict, NotFound
 from schema.event import UID_PATTERN
-from schema.store import api_key, endpoint, endpoint_secret, integration, policy
+from schema.store import (
+    api_key,
+    endpoint,
+    endpoint_certificate,
+    endpoint_oauth,
+    endpoint_secret,
+    integration,
+    policy,
+)
 from schema.store import app as store
 from schema.store.link import Link
 
@@ -145,7 +153,8 @@ async def delete(request: Request, caller: Caller) -> Response:
         app = await _lock(link, request, caller)
         await store.delete(link, app, now)
         endpoint_ids = await endpoint.delete_all(link, app.id, now)
-        await endpoint_secret.delete_all(link, app.id, endpoint_ids)
+        for secret in (endpoint_secret, endpoint_certificate, endpoint_oauth):
+            await secret.delete_all(link, app.id, endpoint_ids)
         await integration.delete_all(link, app.id)
         await api_key.revoke_of_app(link, app.environment_id, app.id, now)
         await ring.note(link, given, app.id, *endpoint_ids)

@@ -33,6 +33,7 @@ from schema.errors import NotFound
 from schema.message import Message
 from schema.store import attempt as store
 from schema.store import endpoint as endpoints
+from schema.store import endpoint_oauth
 from schema.store import message as message_store
 from schema.store.attempt import Attempt
 from schema.store.link import Link
@@ -191,9 +192,16 @@ async def get_headers(request: Request, caller: Caller) -> Response:
     message, found = await _named(request, caller)
     async with given.connection() as link:
         endpoint = await endpoints.find(link, found.app_id, found.endpoint_id)
+        oauth = await endpoint_oauth.find(link, found.app_id, found.endpoint_id)
     sealed = None if endpoint is None else endpoint.headers
     own = unseal(given.vault, found.app_id, found.endpoint_id, sealed)
-    shown, sensitive = sent(found, message, own, svix_headers=given.config.svix_headers)
+    shown, sensitive = sent(
+        found,
+        message,
+        own,
+        svix_headers=given.config.svix_headers,
+        has_token=oauth is not None,
+    )
     return answer(
         {
             "sentHeaders": shown,

@@ -23,7 +23,16 @@ from schema.endpoint import Endpoint, EndpointState
 from schema.errors import FieldFault, Invalid, NotFound
 from schema.event import UID_PATTERN
 from schema.operational import Kind
-from schema.store import api_key, endpoint_secret, event_type, health, operational, policy
+from schema.store import (
+    api_key,
+    endpoint_certificate,
+    endpoint_oauth,
+    endpoint_secret,
+    event_type,
+    health,
+    operational,
+    policy,
+)
 from schema.store import endpoint as store
 from schema.store.app import ensure_operational
 from schema.store.link import Link
@@ -97,6 +106,16 @@ async def lock_endpoint(link: Link, request: Request, app: App) -> Endpoint:
     return endpoint
 
 
+async def touch(
+    link: Link, given: Parts, caller: Caller, endpoint: Endpoint, *, action: str, **detail: object
+) -> None:
+    """Note that something of an endpoint that stands elsewhere was changed."""
+    await store.update(link, replace(endpoint, updated_at=given.clock()))
+    place = (endpoint.app_id, endpoint.id)
+    await operational.note_endpoints(link, Kind.ENDPOINT_UPDATED, [(*place, {})])
+    await trail.note(link, given, caller, f"endpoint.{action}", endpoint.id, **detail)
+
+
 async def list_endpoints(request: Request, caller: Caller) -> Response:
     """Give a page of the app's endpoints, newest first."""
     page = read_page(
@@ -164,7 +183,8 @@ async def delete(request: Request, caller: Caller) -> Response:
         # While it still has its uid.
         await operational.note_endpoints(link, Kind.ENDPOINT_DELETED, [(app.id, endpoint.id, {})])
         await store.delete(link, app.id, endpoint.id, given.clock())
-        await endpoint_secret.delete_all(link, app.id, [endpoint.id])
+        for secret in (endpoint_secret, endpoint_certificate, endpoint_oauth):
+            await secret.delete_all(link, app.id, [endpoint.id])
         owner = api_key.Owner(environment_id=app.environment_id, app_id=app.id)
         await api_key.revoke_of_endpoint(link, owner, endpoint.id, given.clock())
         await ring.note(link, given, app.id, endpoint.id)

@@ -19,7 +19,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointRow:
-    """An endpoint as it is stored, with its secrets, the current one first."""
+    """An endpoint as it is stored, with its secrets, the current one first.
+
+    Attributes:
+        authorities: Certificates as PEM.
+        identity: A private key and certificates, sealed.
+        oauth: The version of its OAuth configuration, and that, sealed.
+    """
 
     app_id: str
     id: str
@@ -32,6 +38,9 @@ class EndpointRow:
     ordered: bool
     state: EndpointState
     secrets: tuple[SealedSecret, ...]
+    authorities: bytes | None
+    identity: bytes | None
+    oauth: tuple[int, bytes] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +78,9 @@ async def apps(link: Link, app_ids: Sequence[str], now: datetime) -> list[AppRow
                 ordered=row["ordered"],
                 state=EndpointState(row["state"]),
                 secrets=tuple(secrets),
+                authorities=row["authorities"],
+                identity=row["identity"],
+                oauth=_oauth(row),
             )
         )
     return [
@@ -99,6 +111,11 @@ def _secret(row: Record) -> SealedSecret:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
     )
+
+
+def _oauth(row: Record) -> tuple[int, bytes] | None:
+    config = row["oauth_config"]
+    return None if config is None else (row["oauth_version"], config)
 
 
 def _heard(row: Record, *, operational: bool) -> frozenset[str] | None:

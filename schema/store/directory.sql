@@ -16,10 +16,18 @@ JOIN environment AS e ON e.deleted_at IS NULL
 JOIN app AS a ON a.environment_id = e.id AND a.uid = w.uid AND a.deleted_at IS NULL;
 
 -- name: endpoints :many
--- Served by endpoint_pkey.
-SELECT app_id, id, url, event_types, channels, headers, throttle_rate, retry_policy, ordered, state
-FROM endpoint WHERE app_id = ANY ($1::text[]) AND deleted_at IS NULL
-ORDER BY app_id, id;
+-- Served by endpoint_pkey, endpoint_certificate_pkey and endpoint_oauth_pkey.
+SELECT e.app_id, e.id, e.url, e.event_types, e.channels, e.headers, e.throttle_rate, e.retry_policy,
+       e.ordered, e.state, a.content AS authorities, i.content AS identity,
+       o.version AS oauth_version, o.config AS oauth_config
+FROM endpoint AS e
+LEFT JOIN endpoint_certificate AS a
+       ON a.app_id = e.app_id AND a.endpoint_id = e.id AND a.kind = 'authorities'
+LEFT JOIN endpoint_certificate AS i
+       ON i.app_id = e.app_id AND i.endpoint_id = e.id AND i.kind = 'identity'
+LEFT JOIN endpoint_oauth AS o ON o.app_id = e.app_id AND o.endpoint_id = e.id
+WHERE e.app_id = ANY ($1::text[]) AND e.deleted_at IS NULL
+ORDER BY e.app_id, e.id;
 
 -- name: secrets :many
 -- Newest first within an endpoint: the current one signs first. Served by endpoint_secret_pkey.

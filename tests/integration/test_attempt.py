@@ -10,10 +10,12 @@ from ipaddress import ip_network
 import pytest
 
 from dispatcher.attempt import KEPT_HEADERS, Attempter
-from dispatcher.connection import tls_context
+from dispatcher.credentials import OWN_HEADERS
 from dispatcher.egress import ProxyKind
 from dispatcher.guard import Guard, Resolve
-from dispatcher.match import OWN_HEADERS, Target
+from dispatcher.match import Target
+from dispatcher.oauth import OauthClient
+from dispatcher.tokens import Token
 from dispatcher.transport import Transport, request_head
 from dispatcher.verdict import decide
 from schema.address import AddressPolicy, check_url
@@ -22,6 +24,7 @@ from schema.endpoint import EndpointState
 from schema.retry import RetryPolicy
 from signer.secret import SecretKind, SigningSecret
 from signer.standard import Check, Signer, verify
+from signer.tls import client_context
 from tests.listener import HOST
 from tests.proxies import TunnelProxy
 from tests.receiver import Received, Receiver, Writer, answer, hang, raw
@@ -34,6 +37,14 @@ BODY = b'{ "a" : 1.0, "a": "\xc3\xa9" }\n'
 SECRETS = [
     SigningSecret(kind=SecretKind.HMAC256, key=bytes(range(start, start + 24))) for start in (0, 50)
 ]
+
+
+class NoTokens:
+    async def get(self, client: OauthClient, until: float) -> Token:
+        raise NotImplementedError
+
+    def answered(self, client: OauthClient, token: Token, status: int) -> None:
+        raise NotImplementedError
 
 
 async def loopback(_: str, __: str) -> Sequence[str]:
@@ -72,11 +83,12 @@ async def an_attempter(
 ) -> AsyncIterator[Attempter]:
     guard = Guard(POLICY, resolve)
     transport = Transport(
-        permits=guard.permits, tls=tls_context(), proxy=proxy.proxy if proxy else None
+        permits=guard.permits, tls=client_context(), proxy=proxy.proxy if proxy else None
     )
     yield Attempter(
         guard=guard,
         transport=transport,
+        tokens=NoTokens(),
         clock=lambda: NOW,
         timeout_s=timeout_s,
         kept_bytes=kept_bytes,

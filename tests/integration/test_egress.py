@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from dispatcher.connection import tls_context
 from dispatcher.egress import Proxy, ProxyKind
 from dispatcher.egress_tunnel import ProxyFault
 from dispatcher.fault import DeliveryFault
 from dispatcher.post import Post, Reply
 from dispatcher.transport import Transport, request_head
 from schema.address import AddressPolicy, check_url
+from signer.tls import client_context
 from tests.listener import HOST
 from tests.proxies import TunnelProxy
 from tests.receiver import Receiver, bare_server, make_authority, raw
@@ -29,7 +29,7 @@ KINDS = pytest.mark.parametrize("kind", list(ProxyKind), ids=[k.name.lower() for
 
 @asynccontextmanager
 async def through(proxy: Proxy) -> AsyncIterator[Transport]:
-    transport = Transport(permits=lambda _: True, tls=tls_context(), proxy=proxy)
+    transport = Transport(permits=lambda _: True, tls=client_context(), proxy=proxy)
     try:
         yield transport
     finally:
@@ -212,7 +212,7 @@ async def test_proxies_of_the_environment_count_for_nothing(
     async with Receiver() as receiver, TunnelProxy(ProxyKind.CONNECT) as proxy:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
             monkeypatch.setenv(name, f"http://{HOST}:{proxy.port}")
-        transport = Transport(permits=lambda _: True, tls=tls_context())
+        transport = Transport(permits=lambda _: True, tls=client_context())
 
         reply = await post(transport, receiver.port)
         await transport.aclose()

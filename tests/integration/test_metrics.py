@@ -79,7 +79,9 @@ async def test_a_scrape_counts_the_endpoints_of_tenants_by_how_they_fare(
 
     _, values = await scrape(gateway)
 
-    counted = {name: value for name, value in values.items() if name.startswith("hookline_endp")}
+    counted = {
+        name: value for name, value in values.items() if name.startswith("hookline_endpoints{")
+    }
     assert counted == {
         'hookline_endpoints{state="healthy"}': 2,
         'hookline_endpoints{state="degraded"}': 0,

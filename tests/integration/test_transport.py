@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.answer import AnswerReader, Bounds
-from dispatcher.connection import tls_context
 from dispatcher.egress import Proxy, ProxyKind
 from dispatcher.fault import DeliveryFault, FaultKind, Phases
 from dispatcher.pool import PoolLimits
 from dispatcher.transport import Transport, request_head
 from schema.address import AddressPolicy, EndpointUrl, check_url
+from signer.tls import client_context
 from tests.proxies import TunnelProxy
 from tests.receiver import (
     HOST,
@@ -45,7 +45,7 @@ from tests.receiver import (
 )
 
 POLICY = AddressPolicy(allowed_networks=(ip_network("127.0.0.0/8"),))
-SYSTEM_TLS = tls_context()  # reads a file of authorities; once is enough
+SYSTEM_TLS = client_context()  # reads a file of authorities; once is enough
 NAME = "hooks.example.com"
 OK = b"HTTP/1.1 200 OK\r\n"
 SHORT_S = 0.4  # a deadline that is meant to pass
@@ -1157,9 +1157,9 @@ async def test_an_older_tls_is_refused_and_tls_1_2_accepted() -> None:
         response = await post(transport, receiver.port, scheme="https")
 
         assert response.extensions["tls"] == "TLSv1.2"
-        assert tls_context().minimum_version == ssl.TLSVersion.TLSv1_2
-        assert tls_context().verify_mode == ssl.CERT_REQUIRED
-        assert tls_context().check_hostname
+        assert client_context().minimum_version == ssl.TLSVersion.TLSv1_2
+        assert client_context().verify_mode == ssl.CERT_REQUIRED
+        assert client_context().check_hostname
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from typing import Final
 import httpx
 
 from deploy.ports import LOOPBACK
-from dispatcher.connection import tls_context
 from dispatcher.pool import PoolLimits
 from dispatcher.transport import Transport, request_head
 from schema.address import AddressPolicy, check_url
+from signer.tls import client_context
 from tests.load.arithmetic import schedule_ns
 from tests.load.payload import body
 
@@ -36,7 +36,7 @@ class Pace:
 
 async def stock_pace(url: str, number: int) -> Pace:
     """Measure httpx as it comes."""
-    async with httpx.AsyncClient(timeout=STOCK_S, verify=tls_context()) as client:
+    async with httpx.AsyncClient(timeout=STOCK_S, verify=client_context()) as client:
         post = stock(client, url)
         await flat_out(post, number // _WARM_UP)
         return await flat_out(post, number)
@@ -99,7 +99,7 @@ def stock(client: httpx.AsyncClient, url: str) -> Post:
 def bare_transport() -> Transport:
     """Make the dispatcher's transport, with nothing around it."""
     limits = PoolLimits(per_origin=AT_A_TIME)
-    return Transport(permits=lambda _: True, tls=tls_context(), limits=limits)
+    return Transport(permits=lambda _: True, tls=client_context(), limits=limits)
 
 
 def ours(transport: Transport, url: str) -> Post:

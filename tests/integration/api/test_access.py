@@ -24,6 +24,7 @@ from schema.api_key import Capability, KeyKind, mint
 from schema.scope import ALL_SCOPES, Scope
 from schema.store.link import Link
 from tests import in_process, rows
+from tests.certificates import issue
 from tests.gateway_server import CONFIG, Gateway, make_environment, make_key, now
 from tests.in_process import Said
 from tests.tenants import Desk, Tenant
@@ -37,6 +38,18 @@ OTHER_SECRET: Final = "another secret, which nobody here believes."
 RULES = read_rules("HS256", SECRET)
 HOUR = timedelta(hours=1)
 NOWHERE: Final = "nothing-there"
+# How an endpoint is reached.
+ACCESS: Final[Mapping[str, object]] = {
+    "ca": {"cert": issue(None, name="others-client").pem},
+    "mtls": {"identity": issue(None, name="others-client").identity},
+    "oauth": {
+        "grantType": "clientCredentials",
+        "authMethod": "clientSecretPost",
+        "clientId": "others-client",
+        "clientSecret": "others-client-secret",
+        "tokenUrl": "https://auth.example.com/token",
+    },
+}
 
 # Which kinds of keys an operation takes.
 TAKES: Mapping[Access, set[KeyKind]] = {
@@ -160,6 +173,9 @@ async def things_of(gateway: Gateway, tenant: Tenant) -> dict[str, str]:
         )
         event_type = {"name": "others.type", "description": "Of all apps"}
         await http.post("/api/v1/event-type", json=event_type)
+        one = f"/api/v1/app/{tenant.app_id}/endpoint/{tenant.endpoint_id}"
+        for part, body in ACCESS.items():
+            assert (await http.put(f"{one}/{part}", json=body)).status_code == 204
         rules = (await http.get("/api/v1/alert-rule")).json()["data"]
         poller = await http.post(f"/api/v1/app/{tenant.app_id}/poller", json={})
         sink_id = poller.json()["id"]
@@ -324,14 +340,14 @@ def canaries(ground: Ground, holder: Holder) -> Iterator[str]:
     of_all = {"env_id", "rule_id", "rejected_id", "event_type_name"}
     hidden = set(ground.others_things) - (of_all if holder.of == "own" else {"env_id"})
     yield from (ground.others_things[name] for name in hidden)
-    yield from (ground.other.other_id, "Others' ")
+    yield from (ground.other.other_id, "Others' ", "others-client")
 
 
 async def standing(ground: Ground) -> list[Any]:
     """Give all that there is of the other app."""
-    tables = ("endpoint", "endpoint_secret", "message", "delivery", "attempt", "dead_letter",
-              "dead_letter_group", "task", "integration", "api_key", "poller",
-              "poller_consumer")  # fmt: skip
+    tables = ("endpoint", "endpoint_secret", "endpoint_certificate", "endpoint_oauth", "message",
+              "delivery", "attempt", "dead_letter", "dead_letter_group", "task", "integration",
+              "api_key", "poller", "poller_consumer")  # fmt: skip
     asked = " UNION ALL ".join(
         f"SELECT '{table}' AS whose, (to_jsonb(t) - 'last_used_at')::text AS what"
         f" FROM {table} AS t WHERE app_id = $1"

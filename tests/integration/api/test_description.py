@@ -28,6 +28,7 @@ from schema.delivery import State
 from schema.store import task as tasks
 from schema.task import Plan, Task, TaskKind, TaskState
 from tests import rows
+from tests.certificates import issue
 from tests.tenants import Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -35,6 +36,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 # Of an operation, right ones and wrong ones.
 MOST = {GenerationMode.POSITIVE: 60, GenerationMode.NEGATIVE: 10}
 UID = "0"  # what requests name first
+IDENTITY = issue(None).identity
+ACCESS: Mapping[str, object] = {
+    "mtls": {"identity": IDENTITY},
+    "oauth": {
+        "grantType": "clientCredentials",
+        "authMethod": "clientSecretPost",
+        "clientId": "c",
+        "clientSecret": "s",
+        "tokenUrl": "https://auth.example.com/token",
+    },
+}
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -97,6 +109,8 @@ async def places(desk: Desk) -> dict[str, str]:
         assert (await http.post("/api/v1/event-type", json=kind)).status_code == 201
     endpoint = f"/api/v1/app/{tenant.app_id}/endpoint/{tenant.endpoint_id}"
     assert (await http.post(f"{endpoint}/secret/rotate")).status_code == 200
+    for part, body in ACCESS.items():
+        assert (await http.put(f"{endpoint}/{part}", json=body)).status_code == 204
     management = "/api/v1/management/authentication"
     keys = f"{management}/{tenant.environment_id}/api-token"
     integrations = f"/api/v1/app/{tenant.app_id}/integration"

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry
 
 from dispatcher import otel_export
 from dispatcher.collector import Collectors
-from dispatcher.connection import tls_context
 from dispatcher.guard import Guard, SystemResolver
 from dispatcher.metrics import Metrics
 from dispatcher.otel_export import CLAIM_S, PAGE, ROOM, OtelExport
@@ -24,6 +23,7 @@ from schema.delivery import State
 from schema.store import otel as store
 from schema.store.link import Pool
 from schema.store.settle import Settlement
+from signer.tls import client_context
 from tests import settling
 from tests.collectors import attempts_in, collecting, spans_in, staged
 from tests.dispatching import (
@@ -64,7 +64,7 @@ class Exporting:
         self.metrics = Metrics(CollectorRegistry())
         limits = config(**changes)
         self._guard = Guard(limits.address_policy, SystemResolver())
-        self.transport = Transport(permits=self._guard.permits, tls=tls_context())
+        self.transport = Transport(permits=self._guard.permits, tls=client_context())
         given = Parts(
             pool=pool,
             bus=bus,

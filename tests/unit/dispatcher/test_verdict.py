@@ -110,6 +110,6 @@ def test_an_endpoint_that_answers_does_not_struggle(status: int) -> None:
 
 @pytest.mark.parametrize("fault", Fault)
 def test_an_endpoint_that_cannot_keep_up_with_connections_struggles(fault: Fault) -> None:
-    too_much = {Fault.TIMEOUT, Fault.CONNECT, Fault.CONNECT_REFUSED, Fault.RESET}
+    too_much = {Fault.TIMEOUT, Fault.CONNECT, Fault.CONNECT_REFUSED, Fault.RESET, Fault.OAUTH}
 
     assert struggles(Outcome(fault=fault)) == (fault in too_much)

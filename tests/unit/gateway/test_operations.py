@@ -88,6 +88,18 @@ SPECIAL = {
         f"POST /api/v1/app/{{app_id}}/task/{{task_id}}/{word}": Capability.CREATE_ATTEMPTS
         for word in ("pause", "resume", "cancel")
     },
+    **dict.fromkeys(
+        (f"GET {_ENDPOINT}/oauth", f"GET {_ENDPOINT}/oauth-config"),
+        Capability.VIEW_ENDPOINT_SECRET,
+    ),
+    **dict.fromkeys(
+        (
+            f"{method} {_ENDPOINT}/{part}"
+            for method in ("PUT", "DELETE")
+            for part in ("mtls", "oauth")
+        ),
+        Capability.MANAGE_ENDPOINT_SECRET,
+    ),
 }
 
 
@@ -149,6 +161,9 @@ def test_every_scope_is_of_some_operation_and_an_apps_key_takes_those_that_it_ca
         ("GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", "endpoint:Read"),
         ("GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", "endpoint-secret:Read"),
         ("GET /api/v1/operational-webhook/endpoint/{endpoint_id}/secret", "endpoint-secret:Read"),
+        ("GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/ca", "endpoint:Read"),
+        ("GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/mtls-config", "endpoint-secret:Read"),
+        ("PUT /api/v1/app/{app_id}/endpoint/{endpoint_id}/oauth", "endpoint-secret:Write"),
         ("POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/recover", "message-attempt:Write"),
         ("GET /api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}", "message-attempt:Read"),
         ("POST /api/v1/app/{app_id}/msg", "message:create"),
