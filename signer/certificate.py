@@ -7,6 +7,7 @@ message ever holds a part of a key.
 
 import binascii
 import ssl
+import warnings
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -166,10 +167,14 @@ def _certificates(blocks: Sequence[tuple[str, str]], now: datetime) -> list[x509
 
 def _read_certificate(block: str) -> x509.Certificate:
     try:
-        certificate = x509.load_pem_x509_certificate(block.encode())
-        certificate.public_key()
-        _ = certificate.extensions
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # of what old authorities have, as a serial 0
+            certificate = x509.load_pem_x509_certificate(block.encode())
+            certificate.public_key()
+            _ = certificate.subject, certificate.extensions  # which are read late else
+            _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except Exception:  # noqa: BLE001 the library has many words for what cannot be read
         raise CertificateFault("a certificate cannot be read") from None
     return certificate
 

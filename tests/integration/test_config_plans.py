@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from schema import ids
+from schema.certificate import CertificateKind
 from schema.store import statements
 from schema.store.link import Link, Pool
 from schema.store.reconciliation import FIRST, LAST
@@ -26,6 +27,7 @@ ENDPOINTS = [
 ENVIRONMENT, APP, APP_UID = APPS[2_000]
 ENDPOINT, ENDPOINT_UID = ENDPOINTS[6_000][1:]
 INTEGRATION = ids.new_id(ids.INTEGRATION, NOW)
+KINDS = [kind.value for kind in CertificateKind]
 KEYS = [ids.new_id(ids.API_KEY, NOW) for _ in range(4_000)]
 HASHES = [hashlib.sha256(key.encode()).digest() for key in KEYS]
 # Statement, parameters, and the indexes that may serve it.
@@ -76,6 +78,27 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("endpoint", "delete_all", [APP, NOW], {"endpoint_pkey"}),
     ("endpoint", "attempted", [APP, ENDPOINT, NOW, NOW], {"rollup_minute_pkey"}),
     ("endpoint_secret", "live", [APP, ENDPOINT, NOW], {"endpoint_secret_pkey"}),
+    (
+        "endpoint_certificate",
+        "find",
+        [APP, ENDPOINT, "identity"],
+        {"endpoint_certificate_pkey"},
+    ),
+    (
+        "endpoint_certificate",
+        "ending",
+        [NOW - timedelta(days=1), NOW - timedelta(hours=1)],
+        {"endpoint_certificate_ends_idx"},
+    ),
+    ("endpoint_oauth", "find", [APP, ENDPOINT], {"endpoint_oauth_pkey"}),
+    ("endpoint_oauth", "refresh_token", [APP, ENDPOINT, 1], {"endpoint_oauth_pkey"}),
+    ("endpoint_oauth", "rotate", [APP, ENDPOINT, 1, 0, b"r"], {"endpoint_oauth_pkey"}),
+    (
+        "directory",
+        "endpoints",
+        [[APP]],
+        {"endpoint_pkey", "endpoint_certificate_pkey", "endpoint_oauth_pkey"},
+    ),
     ("integration", "page_up", [APP, "", 51], {"integration_pkey"}),
     ("integration", "page_down", [APP, "~", 51], {"integration_pkey"}),
     ("integration", "delete_all", [APP], {"integration_pkey"}),
@@ -144,6 +167,14 @@ async def fill(link: Link) -> None:
             [(app, e, ids.new_id(ids.ENDPOINT_SECRET, NOW), "hmac256", b"s", NOW)
              for app, e, _ in ENDPOINTS],
             "app_id endpoint_id id kind sealed created_at",
+        ),
+        "endpoint_certificate": (
+            [(app, e, kind, b"c", NOW, NOW) for app, e, _ in ENDPOINTS for kind in KINDS],
+            "app_id endpoint_id kind content ends_at updated_at",
+        ),
+        "endpoint_oauth": (
+            [(app, e, b"c", NOW) for app, e, _ in ENDPOINTS],
+            "app_id endpoint_id config updated_at",
         ),
         "event_type": (
             [(e, f"type.{n}", *times) for e in ENVIRONMENTS for n in range(200)],

@@ -1,6 +1,7 @@
 """What is read of certificates and private keys, and what is said of those that cannot be used."""
 
 import base64
+import ssl
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -83,6 +84,18 @@ def test_an_authoritys_certificate_and_the_servers_own_may_vouch(certificate: Is
     assert read_authorities(certificate.pem, NOW).pem == certificate.pem
 
 
+UNNUMBERED = """\
+-----BEGIN CERTIFICATE-----
+MIIBYDCCAQagAwIBAgIBADAKBggqhkjOPQQDAjAOMQwwCgYDVQQDDANPbGQwIBcN
+MjYxMTI5MTUxMDE0WhgPMjEyNjExMDUxNTEwMTRaMA4xDDAKBgNVBAMMA09sZDBZ
+MBMGByqGSM49AgEGCCqGSM49AwEHA0IABI6b1pRyFxrvMGuWiuFSAcA2ZlsZa+jh
+zF8tonpQLQtRozfRIXGY7try2GeHJ0UC6ackOpo14sAxbASLCL4UEHyjUzBRMB0G
+A1UdDgQWBBQWNExmgHfrI1GPGvUcGn5zImT5HjAfBgNVHSMEGDAWgBQWNExmgHfr
+I1GPGvUcGn5zImT5HjAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUC
+IQC1yozkm5VqQyBd89BAUg0qEUhuWM8DWv+oVofgvwh5ZwIgeb5Y+Bw9YUolduDs
+65FCLaxYfC8Za7ElK6Tb0MKF1vk=
+-----END CERTIFICATE-----
+"""
 CUT = authority_pem(AUTHORITY)
 WRONG = {
     "nothing": ("", "holds no certificate"),
@@ -137,6 +150,21 @@ def test_a_certificate_of_which_a_bit_was_changed_is_read_or_refused(data: st.Da
 
     with suppress(CertificateFault):
         assert read_authorities(text, NOW).pem
+
+
+def of_version(pem: str, version: int) -> str:
+    """Give a certificate a version that no library writes."""
+    der = bytearray(ssl.PEM_cert_to_DER_cert(pem))
+    der[der.index(b"\xa0\x03\x02\x01") + 4] = version
+    return ssl.DER_cert_to_PEM_cert(bytes(der))
+
+
+def test_a_version_that_never_was_cannot_be_read() -> None:
+    assert "cannot be read" in refused(of_version(issue(None).pem, 42))
+
+
+def test_an_authority_of_old_may_have_the_serial_number_0() -> None:
+    assert read_authorities(UNNUMBERED, NOW).pem == UNNUMBERED
 
 
 @pytest.mark.parametrize("kind", ["rsa2048", "rsa4096", "p256", "p384", "p521", "ed25519"])
