@@ -173,7 +173,11 @@ async def test_for_an_endpoint_that_takes_no_token_at_all_few_are_asked_for(
 
     assert states == {"dead": 5}
     assert len(receiver.requests) == 105
-    assert 2 <= len(server.requests) <= 4
+    asked_at = [request.at for request in server.requests]
+    gaps = [later - before for before, later in pairwise(asked_at)]
+    assert gaps, "the first that was refused is dropped at once"
+    assert all(gap > module.GAP_S / 2 for gap in gaps[1:]), gaps
+    assert all(gap > module.GAP_S for gap in gaps[2:]), gaps
 
 
 @pytest.mark.usefixtures("stream", "short_gaps")
@@ -240,19 +244,19 @@ async def test_an_authorization_server_that_hangs_holds_up_no_other_app(
     other_id = await world.app()
     await world.endpoint(other_id, receiver.url("/other"))
     server.script("/token", hang())
-    async with dispatching(world.pool, services.nats_url, request_timeout_s=2.0):
+    async with dispatching(world.pool, services.nats_url, request_timeout_s=4.0):
         await asyncio.gather(*(publish(bus, app_id) for _ in range(30)))
         await server.wait_for(1)
         began_at = asyncio.get_running_loop().time()
         for _ in range(20):
             await publish(bus, other_id)
         last = (await receiver.wait_for(20, path="/other"))[-1]
-        assert last.at - began_at < 1.0
+        assert last.at - began_at < 1.8
         await eventually(lambda: _any_logged(world))
 
     row = next(row for row in await world.attempts() if row["fault"] == "oauth")
     assert row["detail"] == "no access token: the authorization server: no answer in time"
-    assert 950 <= row["duration_ms"] < 1_900
+    assert 1_950 <= row["duration_ms"] < 3_900
 
 
 async def _any_logged(world: World) -> bool:
@@ -274,7 +278,7 @@ async def test_what_is_set_anew_counts_at_once_also_while_a_token_is_not_asked_f
         await publish(bus, app_id)
         [first, *_] = await receiver.wait_for(1)
 
-        assert first.at - changed_at < 1.0
+        assert first.at - changed_at < 5.0
         assert server.forms[-1]["client_id"] == "another"
         await world.pool.execute("DELETE FROM endpoint_oauth WHERE endpoint_id = $1", endpoint_id)
         await publish(bus, app_id)
