@@ -17,6 +17,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, TypeAlias, TypeVar
 
 import httpx
@@ -25,6 +26,7 @@ from dispatcher.config import DispatcherConfig
 from dispatcher.credentials import head_of, oauth_of, signer_of, tls_of
 from dispatcher.oauth import OauthClient
 from dispatcher.tls import Tls
+from dispatcher.type_policies import Policies, TypePolicies
 from schema import ids
 from schema.address import EndpointUrl, UrlFault, check_url
 from schema.endpoint import EndpointState
@@ -37,6 +39,7 @@ from signer.vault import Vault
 
 MAX_APPS: Final = 20_000  # in memory; the oldest goes first
 MAX_UNKNOWN: Final = 10_000
+NO_POLICIES: Final[Policies] = MappingProxyType({})
 APPS_PER_READ: Final = 500
 # What an event names: an environment (None is the app's own, or the default one); an app id or uid.
 AppKey: TypeAlias = tuple[str | None, str]
@@ -53,6 +56,7 @@ class Target:
             a secret that cannot be opened.
         tls: What is particular about TLS.
         oauth: How access tokens are got, if requests have one.
+        type_policies: Of event types, which count for more than `retry_policy`.
         stale_at: When a secret that signs now expires.
     """
 
@@ -67,6 +71,7 @@ class Target:
     event_types: frozenset[str] | None
     channels: frozenset[str] | None
     retry_policy: RetryPolicy
+    type_policies: Policies
     throttle_rate: int | None
     ordered: bool
     tls: Tls | None = None
@@ -80,6 +85,10 @@ class Target:
         key = None if self.tls is None else self.tls.key
         place = None if self.oauth is None else self.oauth.place
         return self.state, self.url_text, key, place
+
+    def policy(self, event_type: str) -> RetryPolicy:
+        """Say when messages of an event type are tried again."""
+        return self.type_policies.get(event_type, self.retry_policy)
 
     def matches(self, event_type: str, channels: Sequence[str] | None) -> bool:
         """Tell whether a new message is for this endpoint."""
@@ -124,6 +133,7 @@ class Directory:
         self._vault = vault
         self._config = config
         self._shards = shards
+        self._policies = TypePolicies(pool)
         self._tenants: dict[str, Tenant] = {}
         self._by_uid: dict[AppKey, str] = {}
         self._uids_of: dict[str, set[AppKey]] = {}
@@ -161,7 +171,8 @@ class Directory:
             with self._watching() as watch:
                 async with self._pool.acquire() as link:
                     rows = await store.apps(link, some, now)
-            tenants = {row.id: self._tenant(row) for row in rows}
+                policies = await self._policies.of({row.environment_id for row in rows})
+            tenants = {row.id: self._tenant(row, policies[row.environment_id]) for row in rows}
             for app_id in some:
                 self._tenants.pop(app_id, None)
             self._tenants.update({i: t for i, t in tenants.items() if not watch.touched(i)})
@@ -171,6 +182,8 @@ class Directory:
 
     def changed(self, table: str, key: str) -> set[str]:
         """Forget what a notification is about; give the ids of the apps that it may concern."""
+        if table == "event_type":
+            self._policies.changed(key)
         if table in ("api_key", "event_type", "revoked_token"):
             return set()
         self._unknown.clear()
@@ -185,6 +198,7 @@ class Directory:
 
     def forget_all(self) -> set[str]:
         """Forget everything: notifications may have been missed."""
+        self._policies.all_changed()
         self._unknown.clear()
         for watch in self._watches:
             watch.any = watch.all = True
@@ -193,6 +207,10 @@ class Directory:
         self._by_uid.clear()
         self._uids_of.clear()
         return apps
+
+    async def keep_policies(self) -> None:
+        """Read the policies of event types again when they change, for ever."""
+        await self._policies.run()
 
     def expired(self, now: datetime) -> list[str]:
         """Give the apps of which a secret that still signs has expired."""
@@ -249,18 +267,21 @@ class Directory:
         while len(self._tenants) > MAX_APPS:
             self._forget([next(iter(self._tenants))])
 
-    def _tenant(self, row: store.AppRow) -> Tenant:
+    def _tenant(self, row: store.AppRow, policies: Policies) -> Tenant:
         shard = ids.shard_of(row.id, self._shards)
         policy = row.retry_policy or self._config.retry_policy
+        by_type = NO_POLICIES if row.operational else policies
         return Tenant(
             id=row.id,
             environment_id=row.environment_id,
             shard=shard,
             throttle_rate=row.throttle_rate,
-            targets={e.id: self._target(e, shard, policy) for e in row.endpoints},
+            targets={e.id: self._target(e, shard, policy, by_type) for e in row.endpoints},
         )
 
-    def _target(self, row: store.EndpointRow, shard: int, policy: RetryPolicy) -> Target:
+    def _target(
+        self, row: store.EndpointRow, shard: int, policy: RetryPolicy, by_type: Policies
+    ) -> Target:
         faults: list[str] = []
         policy_of_urls = self._config.address_policy
         url = _attempted(lambda: check_url(row.url, policy_of_urls), faults)
@@ -277,6 +298,7 @@ class Directory:
             event_types=row.event_types,
             channels=row.channels,
             retry_policy=row.retry_policy or policy,
+            type_policies=NO_POLICIES if row.retry_policy else by_type,
             throttle_rate=row.throttle_rate,
             ordered=row.ordered,
             tls=tls,

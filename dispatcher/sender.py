@@ -239,7 +239,7 @@ class Sender:
     def _decide(self, owed: Owed, target: Target, outcome: Outcome) -> Verdict:
         return decide(
             outcome,
-            policy=target.retry_policy,
+            policy=target.policy(owed.event_type),
             failures=owed.failures,
             now=self._given.clock(),
             dice=self._given.dice(),

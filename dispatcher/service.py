@@ -145,7 +145,7 @@ class Dispatcher:
 
     def _make_taking(self, given: Parts) -> None:
         """Make what is in front of the lanes: events, what others made, what endpoints are."""
-        directory = Directory(
+        directory = self._directory = Directory(
             pool=given.pool, vault=given.vault, config=given.config, shards=given.shards
         )
         self._targets = Targets(
@@ -198,6 +198,7 @@ class Dispatcher:
                     ("refill", self._refill.run()),
                     ("arrivals", self._arrivals.run()),
                     ("targets", self._targets.run()),
+                    ("policies", self._directory.keep_policies()),
                     ("stuck", self._stuck.run()),
                     ("tasks", self._tasks.run()),
                     ("tick", self._tick()),

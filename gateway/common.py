@@ -10,6 +10,7 @@ MAX_UID: Final = 256
 MAX_RATE: Final = 65_535  # deliveries per second; the SDKs' type
 MAX_FLAGS: Final = 25
 MAX_METADATA_BYTES: Final = 4_096
+RETRY_POLICY: Final = "retryPolicy"
 RATE: Final = ("throttleRate", "rateLimit")
 
 
@@ -39,13 +40,13 @@ def read_flags(fields: Fields) -> tuple[str, ...]:
 
 def read_retry_policy(fields: Fields, present: RetryPolicy | None = None) -> RetryPolicy | None:
     """Read a retry policy: absent leaves the present one, null is the one of the next level."""
-    if not fields.has("retryPolicy"):
+    if not fields.has(RETRY_POLICY):
         return present
-    given = fields.raw("retryPolicy")
+    given = fields.raw(RETRY_POLICY)
     if given is None:
         return None
     try:
         return read_policy(given)
     except (ValueError, OverflowError) as error:
-        fields.fault("retryPolicy", str(error))
+        fields.fault(RETRY_POLICY, str(error))
         return present

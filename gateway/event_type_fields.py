@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.body import Fields
+from gateway.common import read_retry_policy
 from schema.event import EVENT_TYPE_PATTERN
 from schema.event_type import EventType, SchemaMode, counting_version
 from schema.payload_schema import SchemaFault, compiled, schema_faults
@@ -93,6 +94,8 @@ def _read_ours(event_type: EventType, fields: Fields) -> EventType:
     if fields.has("schemaVersion"):
         version = fields.optional_text("schemaVersion", min_length=1, max_length=_MAX_LENGTH)
         event_type = replace(event_type, schema_version=version)
+    policy = read_retry_policy(fields, event_type.retry_policy)
+    event_type = replace(event_type, retry_policy=policy)
     if event_type.schema_mode is not SchemaMode.OFF and not event_type.archived:
         why_not = why_not_held(event_type)
         if why_not is not None:

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from schema.retry import RetryPolicy
+
 
 class SchemaMode(StrEnum):
     """What becomes of payloads that are not as the schema says. Values are stored."""
@@ -24,6 +26,7 @@ class EventType:
         schema_mode: Whether payloads are held to one of them.
         schema_version: To which; None is the highest.
         archived: Not offered any more, not to be used in a filter anew, and held to nothing.
+        retry_policy: When messages of it are tried again; None is as it is for all of the app.
         feature_flags: Shown only to operators and to whoever has one of these; None is to all.
     """
 
@@ -33,6 +36,7 @@ class EventType:
     schemas: Mapping[str, Any] | None
     schema_mode: SchemaMode = SchemaMode.OFF
     schema_version: str | None = None
+    retry_policy: RetryPolicy | None = None
     archived: bool
     deprecated: bool
     group_name: str | None

@@ -1,8 +1,8 @@
 """When a failed attempt is tried again. Pure: brings no clock and no dice.
 
 Waits are seconds. The default gives up 75 h 35 min after the first attempt: the example schedule of
-Standard Webhooks 1.0.0. It can be set for the installation, an environment, an app or an endpoint;
-the nearest wins.
+Standard Webhooks 1.0.0. It can be set for the installation, an environment, an app, an event type
+or an endpoint; the latter of these wins.
 """
 
 from collections.abc import Iterable

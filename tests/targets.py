@@ -16,6 +16,7 @@ TARGET = Target(
     event_types=None,
     channels=None,
     retry_policy=RetryPolicy(waits_s=()),
+    type_policies={},
     throttle_rate=None,
     ordered=False,
 )

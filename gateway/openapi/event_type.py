@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.openapi.application import POLICY, WAITS
 from gateway.openapi.describe import NOTHING, PAGE, Resource, Said, done, flag
 from gateway.openapi.shape import (
     COUNT,
@@ -18,10 +19,13 @@ from gateway.openapi.shape import (
     ref,
     text,
     thing,
+    whole,
     word,
 )
+from gateway.routes.retry_schedule import NANOS
 from schema.event import EVENT_TYPE_PATTERN
 from schema.event_type import SchemaMode
+from schema.retry import MAX_ATTEMPTS, MAX_WAIT_S
 
 _ALL: Final = "/api/v1/event-type"
 _ONE: Final = f"{_ALL}/{{event_type_name}}"
@@ -36,6 +40,7 @@ _MAY: Final = {
     "featureFlag": old(maybe(_NAME), "featureFlags"),
     "schemaMode": maybe(word(SchemaMode)),
     "schemaVersion": maybe(text(least=1, most=256)),
+    "retryPolicy": POLICY,
 }
 _NEWS: Final = maybe(
     many(
@@ -69,6 +74,7 @@ EVENT_TYPE: Final = Resource(
                 "featureFlag": old(maybe(TEXT), "featureFlags"),
                 "schemaMode": about(word(SchemaMode), "What becomes of payloads that do not fit."),
                 "schemaVersion": maybe(TEXT),
+                "retryPolicy": WAITS,
                 "createdAt": TIME,
                 "updatedAt": TIME,
             }
@@ -95,6 +101,25 @@ EVENT_TYPE: Final = Resource(
                 "lastAt": TIME,
                 "messageId": maybe(TEXT),
             }
+        ),
+        "RetryScheduleInOut": thing(
+            {},
+            {
+                "retrySchedule": about(
+                    maybe(
+                        many(
+                            thing(
+                                {
+                                    "secs": whole(0, int(MAX_WAIT_S)),
+                                    "nanos": whole(0, NANOS - 1),
+                                }
+                            ),
+                            most=MAX_ATTEMPTS - 1,
+                        )
+                    ),
+                    "How long to wait before each retry; null is the policy of the app.",
+                )
+            },
         ),
         "EventTypeIn": thing({"name": _NAME, "description": TEXT}, _MAY),
         "EventTypeUpdate": thing({"description": TEXT}, _MAY),
@@ -149,6 +174,17 @@ EVENT_TYPE: Final = Resource(
             id="v1.event-type.list-schema-faults",
             summary="List where payloads were not as the schema says, the last first.",
             answers=done(page_of("SchemaFault")),
+        ),
+        f"GET {_ONE}/retry-schedule": Said(
+            id="v1.event-type.get-retry-schedule",
+            summary="Give when messages of it are tried again.",
+            answers=done(ref("RetryScheduleInOut")),
+        ),
+        f"PUT {_ONE}/retry-schedule": Said(
+            id="v1.event-type.set-retry-schedule",
+            summary="Set when messages of it are tried again; null is as it is for the app.",
+            body=ref("RetryScheduleInOut"),
+            answers=done(ref("RetryScheduleInOut")),
         ),
         f"DELETE {_ONE}/schema-fault": Said(
             id="v1.event-type.clear-schema-faults",

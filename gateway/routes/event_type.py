@@ -10,6 +10,7 @@ from gateway import trail
 from gateway.answer import answer, nothing
 from gateway.auth import Access, Caller
 from gateway.body import read_fields
+from gateway.common import RETRY_POLICY
 from gateway.cursor import envelope, read_page
 from gateway.event_type_fields import changed, fresh, read_name, replaced
 from gateway.parts import parts
@@ -19,6 +20,7 @@ from schema.errors import Conflict, NotFound
 from schema.event import EVENT_TYPE_PATTERN
 from schema.event_type import EventType
 from schema.store import event_type as store
+from schema.store import policy
 from schema.store.link import Link
 
 KIND: Final = "Event type"
@@ -48,6 +50,7 @@ def show(event_type: EventType) -> dict[str, object]:
         "schemas": event_type.schemas,
         "schemaMode": event_type.schema_mode,
         "schemaVersion": event_type.schema_version,
+        "retryPolicy": policy.write(event_type.retry_policy),
         "archived": event_type.archived,
         "deprecated": event_type.deprecated,
         "groupName": event_type.group_name,
@@ -88,7 +91,8 @@ async def create(request: Request, caller: Caller) -> Response:
     event_type = fresh(caller.environment_id, name, fields, given.clock())
     fields.check()
     async with given.transaction() as link:
-        made = await store.insert(link, event_type)
+        keeps = not fields.has(RETRY_POLICY)
+        made = await store.insert(link, event_type, keeps_policy=keeps)
         if made is None:
             raise Conflict("An event type with this name exists already", "event_type_exists")
         await trail.note(link, given, caller, "event_type.create", name)
@@ -99,9 +103,7 @@ async def get(request: Request, caller: Caller) -> Response:
     """Give an event type, archived or not."""
     name = name_of(request)
     async with parts(request).connection() as link:
-        found = await store.find(link, caller.environment_id, name)
-    if found is None or not _is_seen(found, caller):
-        raise NotFound(KIND)
+        found = await find_seen(link, caller, name)
     return answer(show(found))
 
 
@@ -130,7 +132,7 @@ async def patch(request: Request, caller: Caller) -> Response:
     name = name_of(request)
     fields = await read_fields(request)
     async with given.transaction() as link:
-        event_type = changed(await _lock(link, caller, name), fields, given.clock())
+        event_type = changed(await lock(link, caller, name), fields, given.clock())
         fields.check()
         await store.upsert(link, event_type)
         await trail.note(link, given, caller, "event_type.update", name)
@@ -143,7 +145,7 @@ async def delete(request: Request, caller: Caller) -> Response:
     name = name_of(request)
     expunge = Query(request).boolean("expunge", default=False)
     async with given.transaction() as link:
-        event_type = await _lock(link, caller, name)
+        event_type = await lock(link, caller, name)
         if expunge:
             await store.expunge(link, caller.environment_id, name)
         else:
@@ -166,15 +168,32 @@ def name_of(request: Request) -> str:
     return name
 
 
+async def find_seen(link: Link, caller: Caller, name: str) -> EventType:
+    """Find an event type, archived or not.
+
+    Raises:
+        NotFound: There is none, or it is not there for the caller.
+    """
+    found = await store.find(link, caller.environment_id, name)
+    if found is None or not _is_seen(found, caller):
+        raise NotFound(KIND)
+    return found
+
+
+async def lock(link: Link, caller: Caller, name: str) -> EventType:
+    """Find an event type and keep others from changing it until the transaction ends.
+
+    Raises:
+        NotFound: There is none.
+    """
+    found = await store.lock(link, caller.environment_id, name)
+    if found is None:
+        raise NotFound(KIND)
+    return found
+
+
 def _is_seen(event_type: EventType, caller: Caller) -> bool:
     """Tell whether an event type is there for a caller; the statements of pages say the same."""
     if caller.feature_flags is None or event_type.feature_flags is None:
         return True
     return not set(event_type.feature_flags).isdisjoint(caller.feature_flags)
-
-
-async def _lock(link: Link, caller: Caller, name: str) -> EventType:
-    found = await store.lock(link, caller.environment_id, name)
-    if found is None:
-        raise NotFound(KIND)
-    return found

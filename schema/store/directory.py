@@ -45,12 +45,16 @@ class EndpointRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppRow:
-    """An app with its endpoints; `retry_policy` is its own or its environment's."""
+    """An app with its endpoints; `retry_policy` is its own or its environment's.
+
+    `operational`: it is where operators are told, and knows none of the environment's event types.
+    """
 
     id: str
     environment_id: str
     throttle_rate: int | None
     retry_policy: RetryPolicy | None
+    operational: bool
     endpoints: tuple[EndpointRow, ...]
 
 
@@ -89,6 +93,7 @@ async def apps(link: Link, app_ids: Sequence[str], now: datetime) -> list[AppRow
             environment_id=row["environment_id"],
             throttle_rate=row["throttle_rate"],
             retry_policy=_policy(row["retry_policy"]) or _policy(row["environment_retry_policy"]),
+            operational=row["id"] in operational,
             endpoints=tuple(endpoints.get(row["id"], ())),
         )
         for row in rows

@@ -9,7 +9,8 @@ import orjson
 
 from schema.event_type import EventType, SchemaMode, counting_version
 from schema.payload_schema import Check, SchemaFault, compiled
-from schema.store import statements
+from schema.retry import RetryPolicy, read_policy
+from schema.store import policy, statements
 from schema.store.link import Link
 
 _SQL = statements.load("event_type")
@@ -61,10 +62,19 @@ async def page(
     return [_noun(row) for row in rows]
 
 
-async def insert(link: Link, event_type: EventType) -> EventType | None:
-    """Write an event type where there is none, or an archived one; None if one is in use."""
-    row = await link.fetchrow(_SQL["insert"], *_stored(event_type))
-    return None if row is None else replace(event_type, created_at=row["created_at"])
+async def insert(
+    link: Link, event_type: EventType, *, keeps_policy: bool = False
+) -> EventType | None:
+    """Write an event type where there is none, or an archived one; None if one is in use.
+
+    With `keeps_policy` the retry policy of an archived one stays as it is.
+    """
+    row = await link.fetchrow(_SQL["insert"], *_stored(event_type), keeps_policy)
+    if row is None:
+        return None
+    return replace(
+        event_type, created_at=row["created_at"], retry_policy=policy.read(row["retry_policy"])
+    )
 
 
 async def upsert(link: Link, event_type: EventType) -> tuple[EventType, bool]:
@@ -115,6 +125,19 @@ async def checks(link: Link, environment_id: str) -> dict[str, Check]:
     return found
 
 
+async def policies(
+    link: Link, environment_ids: Collection[str]
+) -> dict[str, dict[str, RetryPolicy]]:
+    """Give the retry policies of event types by environment and name; nonsense counts as none."""
+    found: dict[str, dict[str, RetryPolicy]] = {ident: {} for ident in environment_ids}
+    for row in await link.fetch(_SQL["policies"], list(environment_ids)):
+        try:
+            found[row["environment_id"]][row["name"]] = read_policy(row["retry_policy"])
+        except ValueError as error:  # somebody else wrote it
+            _log.warning("a retry policy of %s cannot be read: %s", row["name"], error)
+    return found
+
+
 async def export(
     link: Link, environment_id: str, *, behind: str = "", most: int
 ) -> list[EventType]:
@@ -136,6 +159,7 @@ def _stored(event_type: EventType) -> tuple[object, ...]:
         event_type.updated_at,
         event_type.schema_mode,
         event_type.schema_version,
+        policy.write(event_type.retry_policy),
     )
 
 
@@ -152,6 +176,7 @@ def _noun(row: "asyncpg.Record") -> EventType:
         schemas=row["schemas"],
         schema_mode=SchemaMode(row["schema_mode"]),
         schema_version=row["schema_version"],
+        retry_policy=policy.read(row["retry_policy"]),
         archived=row["archived"],
         deprecated=row["deprecated"],
         group_name=row["group_name"],

@@ -67,6 +67,7 @@ def a_target(
         event_types=None,
         channels=None,
         retry_policy=RetryPolicy(waits_s=(5.0,)),
+        type_policies={},
         throttle_rate=None,
         ordered=False,
     )

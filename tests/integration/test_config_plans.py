@@ -123,6 +123,7 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("event_type", "page_down", [ENVIRONMENT, "~", 51, False, ["x"], False], {"event_type_pkey"}),
     ("event_type", "usable", [ENVIRONMENT, ["type.1"], None], {"event_type_pkey"}),
     ("event_type", "checked", [ENVIRONMENT], {"event_type_checked_idx"}),
+    ("event_type", "policies", [[ENVIRONMENT]], {"event_type_policy_idx"}),
     ("event_type", "export", [ENVIRONMENT, 500, ""], {"event_type_pkey"}),
 ]
 # A handful of rows of one endpoint, which an index finds and which are then put in order; or the

@@ -37,7 +37,7 @@ async def test_what_was_exported_is_imported_elsewhere(
         EventTypeIn(name="a", description="A", schemas={"1": {"type": "object"}})
     )
     await svix.event_type.create(EventTypeIn(name="b", description="B", archived=True))
-    await http.patch("/api/v1/event-type/a", json={"schemaMode": "warn"})
+    await http.patch("/api/v1/event-type/a", json={"schemaMode": "warn", "retryPolicy": [7]})
     await set_to(http, displayName="Acme", retryPolicy=[1, 60])
     other = await make_environment(gateway.pool)
     elsewhere = {"authorization": f"Bearer {gateway.key}|{other}"}
@@ -53,10 +53,14 @@ async def test_what_was_exported_is_imported_elsewhere(
     again = (await http.post("/api/v1/environment/export", headers=elsewhere)).json()
     assert again["settings"] == document["settings"]
     shown = [
-        [(one["name"], one["schemas"], one["schemaMode"], one["archived"]) for one in of]
+        [
+            (one["name"], one["schemas"], one["schemaMode"], one["archived"], one["retryPolicy"])
+            for one in of
+        ]
         for of in (document["eventTypes"], again["eventTypes"])
     ]
     assert shown[0] == shown[1]
+    assert shown[0][0][-1] == [7]
 
 
 async def test_an_import_counts_as_a_whole_or_not_at_all(svix: SvixAsync) -> None:

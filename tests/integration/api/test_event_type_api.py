@@ -1,6 +1,6 @@
 """Event types through the official client: imported, and payloads held to their schemas."""
 
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -318,3 +318,73 @@ class TestByNats:
         assert "amount" in listed["detail"]
         [noted] = await faults(http, "noted")
         assert noted["messageId"] is not None
+
+
+class TestRetrySchedule:
+    PATH = f"/api/v1/event-type/{TYPE}/retry-schedule"
+    SCHEDULE: Final = {
+        "retrySchedule": [{"secs": 5, "nanos": 0}, {"secs": 0, "nanos": 500_000_000}]
+    }
+
+    async def test_a_schedule_is_set_shown_and_taken_away(
+        self, http: httpx.AsyncClient, tenant: Tenant
+    ) -> None:
+        await event_type(http)
+
+        before = await http.get(self.PATH)
+        put = await http.put(self.PATH, json=self.SCHEDULE)
+        shown = await http.get(self.PATH)
+        of_type = (await http.get(f"/api/v1/event-type/{TYPE}")).json()
+        taken = await http.put(self.PATH, json={"retrySchedule": None})
+
+        assert before.json() == taken.json() == {"retrySchedule": None}
+        assert put.json() == shown.json() == self.SCHEDULE
+        assert of_type["retryPolicy"] == [5, 0.5]
+        assert (await http.get(self.PATH)).json() == {"retrySchedule": None}
+        assert [a["object"] for a in await tenant.audited("event_type.update")] == [TYPE, TYPE]
+
+    async def test_a_schedule_outlives_puts_and_the_archive(self, http: httpx.AsyncClient) -> None:
+        made = await event_type(http, retryPolicy={"base": 5, "factor": 2, "attempts": 3})
+        body = {"name": TYPE, "description": "Paid"}
+
+        put = await http.put(f"/api/v1/event-type/{TYPE}", json=body)
+        await http.delete(f"/api/v1/event-type/{TYPE}")
+        archived = await http.get(self.PATH)
+        back = await http.post("/api/v1/event-type", json=body)
+        await http.delete(f"/api/v1/event-type/{TYPE}")
+        without = await http.post("/api/v1/event-type", json=body | {"retryPolicy": None})
+
+        assert made["retryPolicy"] == put.json()["retryPolicy"] == [5, 10]
+        assert [wait["secs"] for wait in archived.json()["retrySchedule"]] == [5, 10]
+        assert back.json()["retryPolicy"] == [5, 10]
+        assert without.json()["retryPolicy"] is None
+
+    @pytest.mark.parametrize(
+        ("schedule", "loc"),
+        [
+            ("often", ["body", "retrySchedule"]),
+            ([{"secs": 1, "nanos": 0}] * 50, ["body", "retrySchedule"]),
+            ([5], ["body", "retrySchedule", "[0]"]),
+            ([{"secs": 1}], ["body", "retrySchedule", "[0]", "nanos"]),
+            ([{"secs": -1, "nanos": 0}], ["body", "retrySchedule", "[0]", "secs"]),
+            ([{"secs": 2_592_000, "nanos": 1}], ["body", "retrySchedule"]),
+            ([{"secs": 1, "nanos": 1_000_000_000}], ["body", "retrySchedule", "[0]", "nanos"]),
+        ],
+    )
+    async def test_a_schedule_that_cannot_be_says_where(
+        self, http: httpx.AsyncClient, schedule: object, loc: list[str]
+    ) -> None:
+        await event_type(http)
+
+        said = await http.put(self.PATH, json={"retrySchedule": schedule})
+
+        assert said.status_code == 422
+        assert said.json()["detail"][0]["loc"] == loc
+        assert (await http.get(self.PATH)).json() == {"retrySchedule": None}
+
+    async def test_there_is_none_where_there_is_no_event_type(
+        self, http: httpx.AsyncClient
+    ) -> None:
+        assert (await http.get(self.PATH)).status_code == 404
+        assert (await http.put(self.PATH, json=self.SCHEDULE)).status_code == 404
+        assert (await http.get(f"/api/v1/event-type/{TYPE}")).status_code == 404

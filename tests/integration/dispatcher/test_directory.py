@@ -153,6 +153,83 @@ async def test_the_nearest_retry_policy_counts(world: World, directory: Director
     assert waits == [config().retry_policy.waits_s, (1.0,), (2.0,), (3.0,)]
 
 
+async def policy_of_type(world: World, environment_id: str, name: str, policy: str | None) -> None:
+    await world.pool.execute(
+        """INSERT INTO event_type (environment_id, name, retry_policy, created_at, updated_at)
+           VALUES ($1, $2, ($3::text)::jsonb, now(), now())
+           ON CONFLICT (environment_id, name) DO UPDATE SET retry_policy = excluded.retry_policy""",
+        environment_id,
+        name,
+        policy,
+    )
+
+
+async def test_the_policy_of_an_event_type_stands_between_the_endpoints_and_the_apps(
+    world: World, directory: Directory
+) -> None:
+    app_id = await world.app()
+    plain, own = [await world.endpoint(app_id, URL, policy=policy) for policy in (None, [9])]
+    await world.pool.execute("UPDATE app SET retry_policy = '[2]'")
+    await policy_of_type(world, world.environment_id, "a.b", "[5]")
+    await policy_of_type(world, world.environment_id, "nonsense", '"often"')
+
+    tenant = await found(directory, app_id)
+
+    assert tenant is not None
+    names = ("a.b", "nonsense", "other")
+    waits = {i: [t.policy(n).waits_s for n in names] for i, t in tenant.targets.items()}
+    assert waits == {plain: [(5.0,), (2.0,), (2.0,)], own: [(9.0,)] * 3}
+
+
+async def test_a_policy_of_an_event_type_counts_in_its_environment_alone_and_not_for_operators(
+    world: World, directory: Directory
+) -> None:
+    app_id, operational = await world.app(), await world.app()
+    endpoints = [await world.endpoint(app, URL) for app in (app_id, operational)]
+    await world.pool.execute("UPDATE app SET kind = 'operational' WHERE id = $1", operational)
+    other = ids.new_id(ids.ENVIRONMENT, now())
+    await world.pool.execute(
+        "INSERT INTO environment (id, name, created_at, updated_at) VALUES ($1, 'x', now(), now())",
+        other,
+    )
+    await policy_of_type(world, other, "a.b", "[5]")
+    await policy_of_type(world, world.environment_id, "told", "[5]")
+
+    tenants = [await found(directory, app) for app in (app_id, operational)]
+
+    waits = [
+        tenant.targets[endpoint].policy(name).waits_s
+        for tenant, endpoint, name in zip(tenants, endpoints, ("a.b", "told"), strict=True)
+        if tenant is not None
+    ]
+    assert waits == [config().retry_policy.waits_s] * 2
+
+
+async def test_a_change_to_the_policy_of_an_event_type_reaches_what_is_in_memory(
+    world: World, directory: Directory
+) -> None:
+    app_id = await world.app()
+    endpoint_id = await world.endpoint(app_id, URL)
+    tenant = await found(directory, app_id)
+    assert tenant is not None
+    target = tenant.targets[endpoint_id]
+    keeping = asyncio.create_task(directory.keep_policies())
+    try:
+        for policy, waits_s in (
+            ("[5]", (5.0,)),
+            ("[6]", (6.0,)),
+            (None, target.retry_policy.waits_s),
+        ):
+            await policy_of_type(world, world.environment_id, "a.b", policy)
+            await eventually(lambda waits_s=waits_s: target.policy("a.b").waits_s == waits_s)  # type: ignore[misc]
+        await policy_of_type(world, world.environment_id, "a.b", "[7]")
+        directory.forget_all()  # as when notifications may have been missed
+        await eventually(lambda: target.policy("a.b").waits_s == (7.0,))
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+
 async def test_a_stored_policy_that_is_nonsense_harms_nobody_else(
     world: World, directory: Directory
 ) -> None:

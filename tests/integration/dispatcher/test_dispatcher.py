@@ -10,9 +10,11 @@ import asyncpg
 import pytest
 from nats.aio.client import Client
 
+from schema.retry import RetryPolicy
 from schema.store.link import Pool
 from tests.dispatching import (
     BODY,
+    Running,
     World,
     dispatching,
     eventually,
@@ -123,6 +125,41 @@ async def test_a_retry_after_lengthens_the_wait_and_holds_the_whole_endpoint(
 
 async def _attempted(world: World, number: int) -> bool:
     return len(await world.attempts()) >= number
+
+
+def _waits_s(running: Running, app_id: str, event_type: str) -> tuple[float, ...]:
+    tenant = running.dispatcher._directory.tenant(app_id)
+    assert tenant is not None
+    (target,) = tenant.targets.values()
+    return target.policy(event_type).waits_s
+
+
+async def test_an_event_types_schedule_counts_for_failures_within_a_second_of_its_change(
+    pool: Pool, services: Services, bus: Client
+) -> None:
+    world = await new_world(pool)
+    app_id = await world.app()
+    async with (
+        Receiver() as receiver,
+        dispatching(
+            pool, services.nats_url, retry_policy=RetryPolicy(waits_s=(3_600.0,))
+        ) as running,
+    ):
+        receiver.script("/", answer(500))
+        await world.endpoint(app_id, receiver.url("/hook"))
+        await publish(bus, app_id)
+        await eventually(lambda: _attempted(world, 1))
+
+        await pool.execute(
+            """INSERT INTO event_type (environment_id, name, retry_policy, created_at, updated_at)
+               VALUES ($1, 'a.b', '[0, 0]', now(), now())""",
+            world.environment_id,
+        )
+        await eventually(lambda: _waits_s(running, app_id, "a.b") == (0.0, 0.0), within_s=1)
+        await publish(bus, app_id)
+        await eventually(lambda: _attempted(world, 4))
+
+        assert await world.states() == {"retrying": 1, "dead": 1}
 
 
 async def test_what_is_exhausted_is_parked_in_the_transaction_of_its_last_attempt(

@@ -22,6 +22,7 @@ OPERATORS_ONLY = {
     "PUT /api/v1/event-type/{event_type_name}",
     "PATCH /api/v1/event-type/{event_type_name}",
     "DELETE /api/v1/event-type/{event_type_name}",
+    "PUT /api/v1/event-type/{event_type_name}/retry-schedule",
     "POST /api/v1/event-type/import/openapi",
     "POST /api/v1/stats/usage/app",
     "GET /api/v1/app/stats/count-active",
@@ -244,6 +245,7 @@ def test_a_tenants_operations_stay_within_an_app_or_read_what_all_may_see() -> N
         "GET /api/v1/environment/settings",
         "GET /api/v1/event-type",
         "GET /api/v1/event-type/{event_type_name}",
+        "GET /api/v1/event-type/{event_type_name}/retry-schedule",
     }
 
 
