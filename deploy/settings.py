@@ -176,6 +176,9 @@ class Settings:
 
     # What is kept
     retention_days: int = _set(30, "Days that messages and attempts are kept", low=1, high=3650)
+    counted_types: int = _set(
+        200, "Event types of an app counted apart in five minutes", low=1, high=10_000
+    )
     dead_letter_retention_days: int = _set(
         90, "Days that dead letters are kept after their last change", low=1, high=3650
     )

@@ -203,6 +203,7 @@ def dispatcher_config(settings: Settings, *, name: str) -> DispatcherConfig:
         drain_s=settings.drain_s,
         retention_days=settings.retention_days,
         dead_letter_retention_days=settings.dead_letter_retention_days,
+        counted_types=settings.counted_types,
         operational_per_minute=settings.operational_per_minute,
         attempt_log_s=settings.attempt_log_s,
         otel_s=settings.otel_s,

@@ -45,6 +45,7 @@ class DispatcherConfig:
     otel_waiting: int = 100_000  # attempts of an environment; the oldest go first
     mail: MailServer | None = None  # None mails nobody
     mail_pause_s: float = 3600.0  # between two mails of a kind about an endpoint
+    counted_types: int = 200  # of an app in five minutes; attempts of others are counted together
     alert_update_s: float = 300.0  # between two words about an alert that is raised
     disable_after_days: float = 5.0  # of nothing but failures; 0 disables no endpoint
     disable_warning_days: float = 1.0  # before that

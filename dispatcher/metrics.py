@@ -66,6 +66,10 @@ class Metrics:
             "Requests for access tokens, by what came of them.",
             ["result"],
         )
+        self.nameless = counter(
+            "hookline_attempts_of_no_type",
+            "Attempts counted under no event type, as their app has too many.",
+        )
         self.flood_rested = counter(
             "hookline_flood_rested_seconds",
             "How long the intake of many events waited for apps that published few.",

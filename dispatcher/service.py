@@ -49,6 +49,7 @@ from dispatcher.targets import Targets
 from dispatcher.task import TASKS_RUNG, Tasks
 from dispatcher.tokens import Tokens
 from dispatcher.transport import Transport
+from dispatcher.type_counts import TypeCounts
 from dispatcher.upkeep import Upkeep
 from dispatcher.watch import Watch
 from schema.errors import Unavailable
@@ -208,6 +209,7 @@ class Dispatcher:
                     ("attempt-log", AttemptLog(self._given).run()),
                     ("otel-export", OtelExport(self._given, self._collectors).run()),
                     ("otel-ask", OtelAsk(self._given, self._collectors).run()),
+                    ("type-counts", TypeCounts(self._given).run()),
                     ("alerts", Alerts(self._given).run()),
                     ("alert-mail", _mailing(self._given)),
                     ("watch", Watch(self._given).run()),

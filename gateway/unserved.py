@@ -82,9 +82,6 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
         "/api/v1/connector/{connector_id}",
         "/api/v1/connector/{connector_id}/options",
     ),
-    "By event type nothing is counted: GET /api/v1/stats/app/{app_id}/attempt counts the rest.": (
-        "/api/v1/app/{app_id}/stats/attempts",
-    ),
     "Read the log: GET /api/v1/app/{app_id}/msg.": (
         "/api/v1/app/{app_id}/events",
         "/api/v1/events",

@@ -3,13 +3,30 @@
 from typing import Final
 
 from gateway.openapi.describe import Parameter, Resource, Said, choice, done, flag, moment
-from gateway.openapi.shape import COUNT, TEXT, TIME, many, maybe, ref, text, thing, word
+from gateway.openapi.shape import (
+    COUNT,
+    TEXT,
+    TIME,
+    about,
+    many,
+    maybe,
+    named,
+    ref,
+    text,
+    thing,
+    word,
+)
 from gateway.openapi.task import STARTED
-from gateway.routes.app_stats import PERIODS
+from gateway.routes.app_stats import MOST_TYPES, OTHER, PERIODS
 from gateway.routes.statistics import MOST_APPS
 from schema.event import EVENT_TYPE_PATTERN, UID_PATTERN
 
 _COUNTS: Final = maybe(many(COUNT))
+_EVENT_TYPES: Final = Parameter(
+    name="event_types",
+    shape=many(text(pattern=EVENT_TYPE_PATTERN), most=MOST_TYPES),
+    about="Of these alone.",
+)
 _WITHOUT_PLAY: Final = flag("exclude_svix_play", "Without endpoints at Svix Play; so if absent.")
 
 STATISTICS: Final = Resource(
@@ -28,6 +45,19 @@ STATISTICS: Final = Resource(
                 "period": word(PERIODS),
                 "data": thing(
                     {"successCount": _COUNTS, "failureCount": _COUNTS, "canceledCount": _COUNTS}
+                ),
+            }
+        ),
+        "AppAttemptStatsOut": thing(
+            {
+                "since": TIME,
+                "until": TIME,
+                "total_success": COUNT,
+                "total_failure": COUNT,
+                "total_canceled": about(COUNT, "0: nothing that was called off is counted."),
+                "by_event_type": about(
+                    named(thing({"success": COUNT, "failure": COUNT, "canceled": COUNT})),
+                    f"Those that were not told apart are `{OTHER}`.",
                 ),
             }
         ),
@@ -53,13 +83,19 @@ STATISTICS: Final = Resource(
                 moment("startDate", "A day before the end if absent; its period counts whole."),
                 moment("endDate", "Now if absent; its period counts whole."),
                 choice("period", tuple(PERIODS), "Of UTC; an hour if absent."),
-                Parameter(
-                    name="event_types",
-                    shape=many(text(pattern=EVENT_TYPE_PATTERN)),
-                    about="Refused (422): attempts are not counted by event type.",
-                ),
+                _EVENT_TYPES,
             ),
             answers=done(ref("AttemptStatisticsResponse")),
+        ),
+        "GET /api/v1/app/{app_id}/stats/attempts": Said(
+            id="v1.application.stats.attempts",
+            summary="Count the attempts for an app, by event type.",
+            query=(
+                moment("since", "A day before the end if absent; its five minutes count whole."),
+                moment("until", "Now if absent; its five minutes count whole."),
+                _EVENT_TYPES,
+            ),
+            answers=done(ref("AppAttemptStatsOut")),
         ),
         "GET /api/v1/stats/endpoint/count": Said(
             id="v1.statistics.endpoint-count",

@@ -37,7 +37,8 @@ logged AS (
     FROM settled WHERE attempt_id IS NOT NULL
     -- Written before, by a transaction whose answer got lost.
     ON CONFLICT (app_id, id) DO NOTHING
-    RETURNING app_id, id, message_id, endpoint_id, started_at, status, verdict, duration_ms),
+    RETURNING app_id, id, message_id, endpoint_id, event_type, started_at, status, verdict,
+              duration_ms),
 staged AS (
     INSERT INTO attempt_log (app_id, message_id, attempt_id)
     SELECT app_id, message_id, id FROM logged WHERE $31::bool),
@@ -48,6 +49,15 @@ traced AS (
     JOIN app AS a ON a.id = l.app_id AND a.kind = 'tenant'
         AND a.environment_id = ANY (ARRAY(SELECT environment_id FROM otel_wanted))
     WHERE $32::bool),
+tallied AS (
+    INSERT INTO type_tally (app_ids, event_types, buckets, delivered, failed)
+    SELECT array_agg(app_id), array_agg(event_type), array_agg(bucket), array_agg(delivered),
+           array_agg(attempts - delivered)
+    FROM (SELECT app_id, event_type, count(*) AS attempts,
+                 date_bin('5 minutes', started_at, 'epoch'::timestamptz) AS bucket,
+                 count(*) FILTER (WHERE status BETWEEN 200 AND 299) AS delivered
+          FROM logged GROUP BY app_id, event_type, bucket) AS t
+    HAVING count(*) > 0),
 rolled AS (
     INSERT INTO rollup_minute AS r (app_id, endpoint_id, bucket, delivered, status_3xx, status_4xx,
                                     status_5xx, no_answer, parked, duration_ms)

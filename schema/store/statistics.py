@@ -3,8 +3,11 @@
 A page is given as the API shows it, with the id of its last app.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+
+import asyncpg
 
 from schema.store import statements
 from schema.store.link import Link
@@ -71,10 +74,14 @@ async def attempted(
     link: Link, app_id: str, *, since: datetime, period: timedelta, periods: int
 ) -> Attempted:
     """Count the attempts for an app, period by period; a period is whole minutes."""
+    until, period_s = since + periods * period, int(period.total_seconds())
+    return in_periods(await link.fetch(_SQL["attempted"], app_id, since, until, period_s), periods)
+
+
+def in_periods(rows: Iterable["asyncpg.Record"], periods: int) -> Attempted:
+    """Give what rows count of some periods; in those that they do not name there was nothing."""
     counted = Attempted([0] * periods, [0] * periods)
-    period_s = int(period.total_seconds())
-    until = since + periods * period
-    for row in await link.fetch(_SQL["attempted"], app_id, since, until, period_s):
+    for row in rows:
         counted.delivered[row["period"]] = row["delivered"]
         counted.failed[row["period"]] = row["failed"]
     return counted

@@ -20,6 +20,7 @@ async def prune(link: Link, before: datetime) -> None:
         "prune_event_ids",
         "prune_rejected_events",
         "prune_rollups",
+        "prune_types",
         "prune_hours",
         "prune_secrets",
         "prune_health",

@@ -33,6 +33,10 @@ DELETE FROM dead_letter_hour WHERE bucket < $1;
 -- name: prune_rollups :exec
 DELETE FROM rollup_minute WHERE bucket < $1;
 
+-- name: prune_types :exec
+-- Served by rollup_type_time_idx.
+DELETE FROM rollup_type WHERE bucket < $1;
+
 -- name: prune_health :exec
 -- The history alone. Served by endpoint_health_change_at_idx.
 DELETE FROM endpoint_health_change WHERE at < $1;

@@ -64,6 +64,8 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ),
     ("statistics", "subscriptions", [ENVIRONMENT, "", 9], {"app_pkey", "endpoint_pkey"}),
     ("statistics", "attempted", [APP, NOW, NOW, 3_600], {"rollup_minute_pkey"}),
+    ("type_count", "by_type", [APP, NOW, NOW, None, 9], {"rollup_type_pkey"}),
+    ("type_count", "by_period", [APP, NOW, NOW, 3_600, ["a"]], {"rollup_type_pkey"}),
     ("statistics", "endpoints", [ENVIRONMENT, True], {"app_pkey", "endpoint_pkey"}),
     ("statistics", "active_apps", [ENVIRONMENT, True, True], {"app_pkey", "endpoint_pkey"}),
     ("app", "page_up", [ENVIRONMENT, "", 51, True, True, True], {"app_pkey", "endpoint_pkey"}),
@@ -127,11 +129,13 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
     ("event_type", "export", [ENVIRONMENT, 500, ""], {"event_type_pkey"}),
 ]
 # A handful of rows of one endpoint, which an index finds and which are then put in order; or the
-# minutes of one app, to be put together.
+# minutes of one app, or its event types, to be put together.
 SORTED = {
     ("endpoint_secret", "live"),
     ("statistics", "subscriptions"),
     ("statistics", "attempted"),
+    ("type_count", "by_type"),
+    ("type_count", "by_period"),
 }
 
 
@@ -200,6 +204,10 @@ async def fill(link: Link) -> None:
         "rollup_minute": (
             [(app, endpoint, NOW) for app, endpoint, _ in ENDPOINTS],
             "app_id endpoint_id bucket",
+        ),
+        "rollup_type": (
+            [(app, NOW, f"type.{n}") for _, app, _ in APPS for n in range(5)],
+            "app_id bucket event_type",
         ),
     }  # fmt: skip
     for table, (records, columns) in rows.items():

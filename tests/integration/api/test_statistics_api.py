@@ -17,6 +17,7 @@ from svix.api import (
     EndpointIn,
     EventTypeImportOpenApiIn,
     EventTypeIn,
+    MessageIn,
     SvixAsync,
 )
 from svix.exceptions import HTTPValidationError
@@ -24,8 +25,9 @@ from svix.models import BackgroundTaskStatus
 
 from tests.dispatching import Running, dispatching, eventually, now
 from tests.gateway_server import Gateway
+from tests.receiver import Receiver
 from tests.services import Services
-from tests.tenants import Tenant
+from tests.tenants import Desk, Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 URL = "https://hooks.example.com/"
@@ -169,7 +171,7 @@ async def test_periods_that_cannot_be_counted_are_refused(
         (400, {"startDate": at.isoformat(), "endDate": (at - MINUTE).isoformat()}),
         (400, {"startDate": (at - timedelta(days=8)).isoformat(), "period": "FiveMinutes"}),
         (400, {"startDate": "0001-01-01T00:00:00Z"}),
-        (422, {"event_types": "a"}),
+        (422, {"event_types": "a b"}),
     ]
 
     statuses = [(await http.get(path, params=query)).status_code for _, query in refused]
@@ -228,3 +230,109 @@ async def test_event_types_are_exported_as_what_can_be_imported(
     assert list(json.loads(spec)["webhooks"]) == ["a.b"]
     again = EventTypeImportOpenApiIn(spec_raw=spec, dry_run=True)
     assert (await svix.event_type.import_openapi(again)).data.to_modify == []
+
+
+async def typed(tenant: Tenant, at: datetime, event_type: str, *numbers: int) -> None:
+    """Count attempts of an event type in five minutes: delivered, and not."""
+    await tenant.link.execute(
+        """INSERT INTO rollup_type (app_id, bucket, event_type, delivered, failed)
+           VALUES ($1, date_bin('5 minutes', $2, 'epoch'::timestamptz), $3, $4, $5)""",
+        tenant.app_id, at, event_type, *numbers,
+    )  # fmt: skip
+
+
+async def test_the_attempts_of_an_app_are_counted_by_event_type(
+    http: httpx.AsyncClient, tenant: Tenant, desk: Desk
+) -> None:
+    until = now().replace(minute=0, second=0, microsecond=0)
+    for at, name, numbers in (
+        (until - 11 * MINUTE, "a", (100, 0)),
+        (until - 10 * MINUTE, "a", (1, 2)),
+        (until - 5 * MINUTE, "a", (4, 0)),
+        (until - 5 * MINUTE, "b", (8, 16)),
+        (until - 5 * MINUTE, "", (32, 64)),
+        (until, "a", (1000, 0)),
+    ):
+        await typed(tenant, at, name, *numbers)
+    await typed(await desk.tenant("other"), until - MINUTE, "a", 5000, 0)
+    path = f"/api/v1/app/{tenant.uid}/stats/attempts"
+    span = {
+        "since": (until - 7 * MINUTE).isoformat(),
+        "until": (until - 2 * MINUTE).isoformat(),
+    }
+
+    every = (await http.get(path, params=span)).json()
+    some = (await http.get(path, params=span | {"event_types": "a,c"})).json()
+    day = (await http.get(path)).json()
+
+    assert every["by_event_type"] == {
+        "a": {"success": 5, "failure": 2, "canceled": 0},
+        "b": {"success": 8, "failure": 16, "canceled": 0},
+        "(other)": {"success": 32, "failure": 64, "canceled": 0},
+    }
+    totals = ("total_success", "total_failure", "total_canceled")
+    assert [every[name] for name in totals] == [45, 82, 0]
+    assert datetime.fromisoformat(every["since"]) == until - 10 * MINUTE
+    assert datetime.fromisoformat(every["until"]) == until
+    assert some["by_event_type"] == {"a": {"success": 5, "failure": 2, "canceled": 0}}
+    assert [some[name] for name in totals] == [5, 2, 0]
+    assert day["total_success"] >= 1145
+
+
+async def test_the_periods_of_an_app_are_counted_for_event_types_too(
+    http: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    until = now().replace(minute=0, second=0, microsecond=0)
+    for at, name, numbers in (
+        (until - 61 * MINUTE, "a", (1, 2)),
+        (until - 1 * MINUTE, "a", (4, 0)),
+        (until - 1 * MINUTE, "b", (8, 0)),
+        (until - 1 * MINUTE, "c", (16, 0)),
+    ):
+        await typed(tenant, at, name, *numbers)
+    span = {"startDate": (until - 120 * MINUTE).isoformat(), "endDate": until.isoformat()}
+
+    said = await http.get(
+        f"/api/v1/stats/app/{tenant.uid}/attempt", params=span | {"event_types": "a,b"}
+    )
+
+    counts = said.json()["data"]
+    assert (counts["successCount"], counts["failureCount"]) == ([1, 12], [2, 0])
+
+
+async def test_a_time_that_cannot_be_counted_by_event_type_is_refused(
+    http: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    path, at = f"/api/v1/app/{tenant.app_id}/stats/attempts", now()
+    refused: list[tuple[int, dict[str, str]]] = [
+        (400, {"until": (at + MINUTE).isoformat()}),
+        (400, {"since": at.isoformat(), "until": (at - MINUTE).isoformat()}),
+        (400, {"since": (at - timedelta(days=32)).isoformat()}),
+        (400, {"since": "0001-01-01T00:00:00Z"}),
+        (400, {"since": "yesterday"}),
+        (422, {"event_types": "a b"}),
+    ]
+
+    statuses = [(await http.get(path, params=query)).status_code for _, query in refused]
+
+    assert statuses == [status for status, _ in refused]
+    assert (await http.get("/api/v1/app/nobody/stats/attempts")).status_code == 404
+
+
+@pytest.mark.usefixtures("running")
+async def test_what_a_dispatcher_attempts_is_counted_by_event_type_within_seconds(
+    http: httpx.AsyncClient, svix: SvixAsync, receiver: Receiver
+) -> None:
+    app = await svix.application.create(ApplicationIn(name="One"))
+    await svix.endpoint.create(app.id, EndpointIn(url=receiver.url("/hook")))
+    for name in ("a", "b", "b"):
+        await svix.message.create(app.id, MessageIn(event_type=name, payload={}))
+
+    async def counts() -> dict[str, int]:
+        said = (await http.get(f"/api/v1/app/{app.id}/stats/attempts")).json()
+        return {name: one["success"] for name, one in said["by_event_type"].items()}
+
+    async def counted() -> bool:
+        return await counts() == {"a": 1, "b": 2}
+
+    await eventually(counted)

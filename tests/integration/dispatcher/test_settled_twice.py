@@ -14,6 +14,7 @@ async def facts(pool: Pool) -> list[tuple[object, ...]]:
         "SELECT id, number, verdict FROM attempt",
         "SELECT delivered, status_5xx, parked, duration_ms FROM rollup_minute",
         "SELECT id, state, attempts FROM dead_letter",
+        "SELECT delivered, failed FROM type_tally",
     )
     async with pool.acquire() as link:
         return [tuple(row) for sql in statements for row in await link.fetch(sql)]

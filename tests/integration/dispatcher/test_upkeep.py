@@ -167,6 +167,9 @@ async def test_what_is_old_is_pruned(pool: Pool) -> None:
             "INSERT INTO rollup_minute (app_id, endpoint_id, bucket) VALUES ('a', $1, $2)", name, at
         )
         await pool.execute(
+            "INSERT INTO rollup_type (app_id, bucket, event_type) VALUES ('a', $2, $1)", name, at
+        )
+        await pool.execute(
             "INSERT INTO endpoint_secret VALUES ('a', 'e', $1, 'hmac256', '', $2, $2)", name, at
         )
     await pool.execute("INSERT INTO endpoint_secret VALUES ('a','e','now','hmac256','',now())")
@@ -175,12 +178,19 @@ async def test_what_is_old_is_pruned(pool: Pool) -> None:
 
     counts = {
         table: await pool.fetchval(f"SELECT count(*) FROM {table}")
-        for table in ("message_event_id", "rejected_event", "rollup_minute", "endpoint_secret")
+        for table in (
+            "message_event_id",
+            "rejected_event",
+            "rollup_minute",
+            "rollup_type",
+            "endpoint_secret",
+        )
     }
     assert counts == {
         "message_event_id": 1,
         "rejected_event": 1,
         "rollup_minute": 1,
+        "rollup_type": 1,
         "endpoint_secret": 2,
     }
 
