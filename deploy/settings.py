@@ -114,6 +114,8 @@ class Settings:
     poll_margin_s: float = _set(
         10.0, "Age of the newest message that a poller gives", low=0, high=3600
     )
+    tests: int = _set(64, "Tests that a gateway waits for at a time", low=1, high=10_000)
+    app_tests: int = _set(4, "Of these, one app's", low=1, high=10_000)
     shards: int = _set(64, "Parts that apps fall into. Fixed with the database", low=1, high=1024)
     stream_max_age_days: float = _set(7.0, "Days that the stream keeps events", low=0.01, high=365)
     stream_max_bytes: int = _set(10_240 * _MIB, "Most bytes of the stream", low=64 * _MIB)

@@ -39,6 +39,7 @@ from signer.vault import Vault
 # A batch makes thousands of objects at once and holds no circles: an eighth of all CPU was looking.
 _log = logging.getLogger(__name__)
 _GC_THRESHOLDS: Final = (50_000, 20, 100)
+_TEST_SLACK_S: Final = 5.0  # of a test beside its attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +162,9 @@ def gateway_config(settings: Settings, *, shards: int) -> GatewayConfig:
         app_events_per_s=settings.app_events_per_s,
         app_backlog=settings.app_backlog,
         poll_margin_s=settings.poll_margin_s,
+        test_wait_s=settings.request_timeout + _TEST_SLACK_S,
+        tests=settings.tests,
+        app_tests=settings.app_tests,
         svix_headers=settings.svix_headers,
         https_only=settings.https_only,
         allowed_networks=settings.allowed_networks,

@@ -112,6 +112,14 @@ class Arrivals:
                 lane = self._targets.lane(taken.tenant, shard, taken.tenant.id, target.id)
                 self._refill.look(lane, self._loop.time())
 
+    def by_hand(self, messages: Sequence[Taken]) -> None:
+        """Have messages of our shards read that were stored as if somebody had resent them."""
+        for taken in messages:
+            shard = taken.tenant.shard
+            for target in taken.targets if self._lanes.owns(shard) else ():
+                lane = self._targets.lane(taken.tenant, shard, taken.tenant.id, target.id)
+                self._refill.look_by_hand(lane)
+
     async def survey(self, shards: Iterable[int]) -> None:
         """Find out which endpoints of shards are owed something, and when."""
         for shard in shards:

@@ -72,6 +72,7 @@ class Intake:
         sync: Callable[[], Awaitable[None]],
         on_taken: Callable[[Sequence[Taken]], int],
         on_repeated: Callable[[Sequence[Taken]], None],
+        on_by_hand: Callable[[Sequence[Taken]], None],
         settled_per_s: Callable[[], float],
     ) -> None:
         """Take nothing until `run`.
@@ -85,6 +86,7 @@ class Intake:
             on_taken: Told of the messages of each batch once they are stored; tells how many
                 deliveries had no room in memory.
             on_repeated: Told of those that had been stored before, or had a known event id.
+            on_by_hand: Told of those that are tried once, as if by hand.
             settled_per_s: How fast deliveries are settled of late.
         """
         self._pool = given.pool
@@ -98,6 +100,7 @@ class Intake:
         self._sync = sync
         self._on_taken = on_taken
         self._on_repeated = on_repeated
+        self._on_by_hand = on_by_hand
         self._settled_per_s = settled_per_s
         self._breath = Breath(rest=given.config.flood_rest)
         self._loop = asyncio.get_running_loop()
@@ -183,6 +186,7 @@ class Intake:
             [read for read in written if not read.passed],
             [message for message in messages if message.read.source.shard in answer.fenced],
             answer.repeated,
+            once=bool(taking.once),
         )
 
     def _go_on(self, source: Source, sequence: int, answer: store.Answer) -> None:
@@ -251,8 +255,9 @@ class Intake:
         foreign = tenant.shard not in self._feed.sources
         targets = _targets(draft, tenant)
         for target in targets:
-            # What is for later has no place: it would hold up all that comes behind it.
-            placed = target.ordered and draft.deliver_at is None
+            # What is for later has no place: it would hold up all that comes behind it. Nor has a
+            # test: it waits for nothing.
+            placed = target.ordered and draft.deliver_at is None and not draft.once
             place = None
             if placed:
                 place = store.place_of(read.source.stream_at, read.event.sequence)
@@ -264,6 +269,8 @@ class Intake:
         reads: Sequence[_Read],
         messages: Sequence[_Numbered],
         repeated: set[int],
+        *,
+        once: bool,
     ) -> None:
         """Tell of what was stored, ring for others, and explain what was not stored.
 
@@ -272,7 +279,7 @@ class Intake:
         stored = [m.taken for m in messages if m.number not in repeated]
         doubles = [m.taken for m in messages if m.number in repeated and not m.read.passed]
         self._count(reads, stored=len(stored), repeated=len(doubles))
-        self._breath.spilled(self._on_taken(stored))
+        self._breath.spilled(self._on_taken(self._by_hand(stored) if once else stored))
         for shard in {t.tenant.shard for t in stored if t.targets} - self._feed.sources.keys():
             with suppress(nats.errors.Error):  # they look for themselves within a second
                 await self._bus.publish(f"{WAKE_ROOT}.{shard}")
@@ -286,6 +293,11 @@ class Intake:
         self._metrics.taken.labels("repeated").inc(repeated)
         self._metrics.taken.labels("rejected").inc(sum(_rejection(r) is not None for r in reads))
         self._metrics.bypassed.inc(sum(read.source.passes is not None for read in reads))
+
+    def _by_hand(self, stored: Sequence[Taken]) -> list[Taken]:
+        """Have read back what is tried once, as what is sent by hand; give the rest."""
+        self._on_by_hand([taken for taken in stored if taken.draft.once])
+        return [taken for taken in stored if not taken.draft.once]
 
     async def _explain(self, doubles: Sequence[Taken]) -> None:
         """Reject, for all to see, what a gateway accepted although its event id was known."""

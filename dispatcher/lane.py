@@ -16,6 +16,7 @@ from dispatcher.health import Health
 from dispatcher.match import Target
 from dispatcher.pace import Pace, Send
 from schema.delivery import Reason
+from schema.retry import MAX_ATTEMPTS
 
 LIVE_PER_BACKLOG: Final = 3  # live deliveries that go for each of the backlog's
 UNIT_BYTES: Final = 65_536  # a delivery costs its turn one unit, and one more for each of these
@@ -54,6 +55,11 @@ class Owed:
     def __post_init__(self) -> None:
         """Measure once what is asked for several times."""
         self.size = 0 if self.payload is None else len(self.payload)
+
+    @property
+    def once(self) -> bool:
+        """Whether it is a test: its first run ends with its first attempt."""
+        return self.run == 0 and self.failures == MAX_ATTEMPTS
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

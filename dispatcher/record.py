@@ -6,7 +6,17 @@ from typing import Final
 from dispatcher.lane import Owed
 from dispatcher.match import Target
 from schema import ids
-from schema.delivery import Delivered, Outcome, Park, Reason, Retry, State, Trigger, Verdict
+from schema.delivery import (
+    Cancel,
+    Delivered,
+    Outcome,
+    Park,
+    Reason,
+    Retry,
+    State,
+    Trigger,
+    Verdict,
+)
 from schema.retry import MAX_ATTEMPTS
 from schema.store.settle import AttemptRow, Settlement
 
@@ -30,7 +40,7 @@ def decided(
         run=owed.run,
         due_at=due_at,
         reason=reason,
-        disable=str(reason) if isinstance(verdict, Park) and verdict.disable else None,
+        disable=_disables(verdict),
         attempt=AttemptRow(
             id=ids.new_id(ids.ATTEMPT, started_at),
             event_type=owed.event_type,
@@ -44,12 +54,13 @@ def decided(
 
 
 def given_up(owed: Owed) -> Settlement:
-    """Say where a delivery stands that is parked without an attempt."""
+    """Say where a delivery stands that is parked without an attempt; a test is called off."""
+    state = State.CANCELLED if owed.once else State.DEAD
     return Settlement(
         app_id=owed.lane.app.app_id,
         message_id=owed.message_id,
         endpoint_id=owed.lane.endpoint_id,
-        state=State.DELIVERED if owed.was_delivered else State.DEAD,
+        state=State.DELIVERED if owed.was_delivered else state,
         attempts=owed.attempts,
         failures=owed.failures,
         run=owed.run,
@@ -76,4 +87,13 @@ def _stands(
         return "failed", State.DELIVERED, None, None
     if isinstance(verdict, Retry):
         return "retry", State.RETRYING, None, verdict.due_at
+    if isinstance(verdict, Cancel):
+        return "failed", State.CANCELLED, verdict.reason, None
     return "park", State.DEAD, verdict.reason, None
+
+
+def _disables(verdict: Verdict) -> Reason | None:
+    """Say why the endpoint is disabled as well, if it is."""
+    if isinstance(verdict, Park):
+        return verdict.reason if verdict.disable else None
+    return verdict.disable if isinstance(verdict, Cancel) else None

@@ -24,7 +24,7 @@ from dispatcher.record import DELIVERED, decided, given_up
 from dispatcher.refill import Refill
 from dispatcher.schedule import Schedule
 from dispatcher.settle import Settled, Settler
-from dispatcher.verdict import decide, speaks_of_endpoint, struggles
+from dispatcher.verdict import decide, decide_test, speaks_of_endpoint, struggles
 from schema.delivery import Outcome, Verdict
 
 UNSETTLED_MOST: Final = 4096  # attempts that are not written yet; beyond, nothing is sent
@@ -237,6 +237,8 @@ class Sender:
             self._refill.look(lane, now)
 
     def _decide(self, owed: Owed, target: Target, outcome: Outcome) -> Verdict:
+        if owed.once:
+            return decide_test(outcome)
         return decide(
             outcome,
             policy=target.policy(owed.event_type),

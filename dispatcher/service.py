@@ -52,6 +52,7 @@ from dispatcher.transport import Transport
 from dispatcher.type_counts import TypeCounts
 from dispatcher.upkeep import Upkeep
 from dispatcher.watch import Watch
+from dispatcher.word import Word
 from schema.errors import Unavailable
 from schema.event import WAKE_ROOT
 from schema.store.changes import Changes
@@ -99,6 +100,7 @@ class Dispatcher:
         self._lanes = Lanes(
             depth=config.lane_depth, held_bytes=config.held_bytes, health=_health_limits(config)
         )
+        self._word = Word(given.bus, self._lanes.tests)
         self._schedule = Schedule(
             process_in_flight=config.process_in_flight, app_in_flight=config.app_in_flight
         )
@@ -183,6 +185,7 @@ class Dispatcher:
             sync=self._changes.sync,
             on_taken=self._arrivals.taken,
             on_repeated=self._arrivals.repeated,
+            on_by_hand=self._arrivals.by_hand,
             settled_per_s=lambda: self._settler.per_s,
         )
 
@@ -223,6 +226,7 @@ class Dispatcher:
                 group.create_task(self._settler.run(), name="settle"),
                 group.create_task(self._sender.run(), name="send"),
                 group.create_task(self._tokens.run(), name="tokens"),
+                group.create_task(self._word.run(), name="word"),
             ]
             await stop.wait()
             await self._stop(takers, finishers)
@@ -289,6 +293,8 @@ class Dispatcher:
 
     def _settled(self, batch: Sequence[Settled]) -> None:
         self._sender.settled(batch)
+        if self._lanes.tests:
+            self._word.settled(batch)
 
     async def _write_faults(self) -> None:
         """Write down what was wrong with payloads."""

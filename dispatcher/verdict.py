@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from schema.delivery import Delivered, Fault, Outcome, Park, Reason, Verdict
+from schema.delivery import Cancel, Delivered, Fault, Outcome, Park, Reason, Verdict
 from schema.delivery import Retry as Again
 from schema.retry import RetryPolicy, due_again
 
@@ -53,6 +53,18 @@ def decide(
         retry_after_s=outcome.retry_after_s,
     )
     return Park(reason=Reason.EXHAUSTED) if due_at is None else Again(due_at=due_at)
+
+
+def decide_test(outcome: Outcome) -> Verdict:
+    """Say what becomes of a delivery that is tried once: none is parked, or tried again."""
+    if outcome.succeeded:
+        return Delivered()
+    disable = None
+    if outcome.status == GONE:
+        disable = Reason.GONE
+    elif outcome.control == "disable":
+        disable = Reason.ABORTED
+    return Cancel(reason=Reason.TEST_FAILED, disable=disable)
 
 
 def struggles(outcome: Outcome) -> bool:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import metrics as scrape
 from gateway.appbook import AppBook
+from gateway.awaited import Awaited
 from gateway.catalogue import Catalogue
 from gateway.config import GatewayConfig
 from gateway.horizon import Horizon
@@ -47,6 +48,7 @@ from gateway.routes import (
     endpoint_secret,
     endpoint_sending,
     endpoint_stats,
+    endpoint_test,
     environment,
     environment_export,
     environment_settings,
@@ -121,6 +123,7 @@ def create_app(
         apps=AppBook(pool, config),
         catalogue=Catalogue(pool, config, clock=clock, metrics=publisher.metrics),
         limits=Limits(pool, config),
+        awaited=Awaited(bus, config),
     )
 
     @asynccontextmanager
@@ -154,6 +157,7 @@ def operations() -> list[AnyOperation]:
         *endpoint_oauth.routes(),
         *endpoint_stats.routes(),
         *endpoint_sending.routes(),
+        *endpoint_test.routes(),
         *endpoint_health.routes(),
         *event_type.routes(),
         *event_type_import.routes(),

@@ -24,6 +24,8 @@ class GatewayConfig:
         public_url: Where people reach gateway and console, without a slash at its end; empty is
             where a request says that it came to.
         tokens: What Svix's tokens are signed with; None takes none.
+        test_wait_s: How long a request waits for the attempt of a test: as long as one may take,
+            and some seconds.
         poll_margin_s: How long a publication may take from its id to the stream; whoever polls
             sees messages that much later, and misses none.
         svix_headers: Whether dispatchers send the `svix-*` header names as well.
@@ -40,6 +42,9 @@ class GatewayConfig:
     public_url: str = ""
     tokens: TokenRules | None = None
     poll_margin_s: float = 10.0
+    test_wait_s: float = 25.0
+    tests: int = 64  # that may wait in this process
+    app_tests: int = 4  # of these, of one app
     https_only: bool = False
     allowed_networks: tuple[Network, ...] = ()
     allow_ip_literals: bool = False

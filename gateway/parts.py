@@ -16,6 +16,7 @@ from signer.vault import Vault
 
 if TYPE_CHECKING:  # these are made of parts themselves
     from gateway.appbook import AppBook
+    from gateway.awaited import Awaited
     from gateway.catalogue import Catalogue
     from gateway.keyring import KeyRing
     from gateway.limits import Limits
@@ -34,6 +35,7 @@ class Parts:
         apps: Apps by id or uid.
         catalogue: What payloads are held to.
         limits: How much an app may publish.
+        awaited: Tests that requests wait for.
     """
 
     pool: Pool
@@ -46,6 +48,7 @@ class Parts:
     apps: "AppBook"
     catalogue: "Catalogue"
     limits: "Limits"
+    awaited: "Awaited"
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Link]:

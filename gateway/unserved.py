@@ -15,9 +15,6 @@ from gateway.routing import OpenHandler, OpenOperation, Table, build
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
-    "Send an example, by POST to the endpoint's `send-example`, and read its attempts.": (
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",
-    ),
     "Use a key.": (
         "/api/v1/auth/app/{app_id}/mcp-token",
         "/api/v1/auth/app/{app_id}/mcp-token/{token_id}",

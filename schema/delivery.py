@@ -51,6 +51,7 @@ class Reason(StrEnum):
     ABORTED = "aborted"
     EXPIRED = "expired"
     BY_REQUEST = "by_request"
+    TEST_FAILED = "test_failed"
 
 
 class Fault(StrEnum):
@@ -131,4 +132,12 @@ class Park:
     disable: bool = False
 
 
-Verdict = Delivered | Retry | Park
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """Call it off: it was to have one attempt. `disable`: why the endpoint is, if it is."""
+
+    reason: Reason
+    disable: Reason | None = None
+
+
+Verdict = Delivered | Retry | Park | Cancel

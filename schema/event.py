@@ -20,6 +20,7 @@ STREAM: Final = "EVENTS"
 SUBJECT_ROOT: Final = "events"
 SHARD_ROOT: Final = "shard"
 WAKE_ROOT: Final = "wake"
+SETTLED_ROOT: Final = "settled"  # .<message id>: the attempt that somebody waits for was settled
 
 MESSAGE_ID: Final = "Hookline-Message-Id"
 EVENT_ID: Final = "Hookline-Event-Id"
@@ -35,6 +36,7 @@ RAW: Final = "Hookline-Raw"
 # The gateway's alone: the end of the message's id is derived from an idempotency key.
 KEYED: Final = "Hookline-Keyed"
 ENDPOINT: Final = "Hookline-Endpoint"
+ONCE: Final = "Hookline-Once"
 DEAD_LETTER: Final = "Hookline-Dead-Letter"
 DEDUPE_ID: Final = "Nats-Msg-Id"
 
@@ -80,6 +82,7 @@ class Draft(NamedTuple):
         payload_until: When its payload is forgotten; None is with the message.
         endpoint_id: It is for this endpoint alone.
         letter_id: It was made of this dead letter.
+        once: That endpoint gets one attempt, now, whatever comes of it.
     """
 
     message_id: str
@@ -98,6 +101,7 @@ class Draft(NamedTuple):
     payload_until: datetime | None = None
     endpoint_id: str | None = None
     letter_id: str | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +174,7 @@ def _with_headers(event: Event, app: str, event_type: str) -> Draft | Rejection:
     fault = _reference_fault(headers)
     if fault is not None:
         return fault
+    endpoint_id = headers.get(ENDPOINT) or None
     return Draft(
         message_id=given or _derived(event),
         app=app,
@@ -185,8 +190,9 @@ def _with_headers(event: Event, app: str, event_type: str) -> Draft | Rejection:
         keyed=given is not None and KEYED in headers,
         deliver_at=times[0],
         payload_until=times[1],
-        endpoint_id=headers.get(ENDPOINT) or None,
+        endpoint_id=endpoint_id,
         letter_id=headers.get(DEAD_LETTER) or None,
+        once=endpoint_id is not None and ONCE in headers,
     )
 
 

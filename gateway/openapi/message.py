@@ -141,6 +141,13 @@ MESSAGES: Final = Resource(
             answers={202: ref("MessageBulkOut")},
             errors=TOO_MUCH,
         ),
+        "POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt": Said(
+            id="v1.message.test-attempt",
+            summary="Publish a message for one endpoint, and give the one attempt made of it.",
+            body=ref("MessageIn"),
+            answers={201: ref("MessageAttemptOut")},
+            errors=TOO_MUCH,
+        ),
         f"GET {ALL}": Said(
             id="v1.message.list",
             summary="List the messages, newest first.",

@@ -74,6 +74,12 @@ async def by_id(link: Link, app_id: str, attempt_id: str) -> Attempt | None:
     return None if row is None else _noun(row)
 
 
+async def first(link: Link, app_id: str, message_id: str, endpoint_id: str) -> Attempt | None:
+    """Give the first attempt of a message at an endpoint."""
+    row = await link.fetchrow(_SQL["first"], app_id, message_id, endpoint_id)
+    return None if row is None else _noun(row)
+
+
 async def of_endpoint(
     link: Link, app_id: str, endpoint_id: str, span: Span, wanted: Filter, *, with_response: bool
 ) -> list[Attempt]:

@@ -10,6 +10,13 @@ SELECT app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict
        response, response_headers, truncated, expunged_at
 FROM attempt WHERE app_id = $1 AND id = $2;
 
+-- name: first :one
+-- The first of message ($1, $2) at endpoint $3. Served by attempt_message_idx.
+SELECT app_id, id, message_id, endpoint_id, event_type, number, trigger, verdict, url, status,
+       fault, detail, started_at, duration_ms, next_attempt_at, phases_ms, address, reused, tls,
+       response, response_headers, truncated, expunged_at
+FROM attempt WHERE app_id = $1 AND message_id = $2 AND endpoint_id = $3 ORDER BY id LIMIT 1;
+
 -- name: endpoint_down :many
 -- Of app $1, the newest to endpoint $2; $12: only those that delivered.
 -- Served by attempt_endpoint_idx.

@@ -92,6 +92,12 @@ async def of_message(
     return [(_standing(row), _destination(row)) for row in rows]
 
 
+async def ended(link: Link, app_id: str, message_id: str, endpoint_id: str) -> str | None:
+    """Say why a delivery is not owed any more; None if it is, or is not there yet."""
+    why: str | None = await link.fetchval(_SQL["ended"], app_id, message_id, endpoint_id)
+    return why
+
+
 async def lock(link: Link, app_id: str, message_id: str, endpoint_id: str) -> State | None:
     """Hold a delivery until the transaction ends, and say where it stands."""
     state = await link.fetchval(_SQL["lock"], app_id, message_id, endpoint_id)

@@ -90,6 +90,12 @@ CROSS JOIN LATERAL (
 WHERE d.app_id = $1 AND d.message_id = $2 AND d.endpoint_id > $3 AND d.endpoint_id < $4
 ORDER BY d.endpoint_id DESC LIMIT $5;
 
+-- name: ended :one
+-- Why the delivery of message ($1, $2) to endpoint $3 is not owed any more; no row while it is.
+-- Served by delivery_pkey.
+SELECT coalesce(reason, state) AS why FROM delivery
+WHERE app_id = $1 AND message_id = $2 AND endpoint_id = $3 AND state || '' NOT IN ('pending', 'retrying');
+
 -- name: lock :one
 -- Hold the delivery of message ($1, $2) to endpoint $3. Served by delivery_pkey.
 SELECT state FROM delivery WHERE app_id = $1 AND message_id = $2 AND endpoint_id = $3 FOR UPDATE;

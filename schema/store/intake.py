@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from schema.dead_letter import RejectedEvent
 from schema.event import Draft
+from schema.retry import MAX_ATTEMPTS
 from schema.store import columns, days, statements
 from schema.store.link import Link
 
@@ -53,6 +54,7 @@ class Taking:
 
     Attributes:
         events: How many events were added.
+        once: The deliveries (app, message, endpoint) that are tried once.
     """
 
     def __init__(self) -> None:
@@ -67,6 +69,7 @@ class Taking:
         self._payload_until: list[datetime | None] = []
         self._rejected: list[tuple[object, ...]] = []
         self._origins: list[tuple[str, str, str | None, str | None]] = []
+        self.once: list[tuple[str, str, str]] = []
 
     @property
     def events(self) -> int:
@@ -95,6 +98,8 @@ class Taking:
         if draft.endpoint_id or draft.letter_id:
             origin = (app_id, draft.message_id, draft.endpoint_id, draft.letter_id)
             self._origins.append(origin)
+            if draft.once and draft.endpoint_id:
+                self.once.append((app_id, draft.message_id, draft.endpoint_id))
         return len(self._events)
 
     def fan_out(
@@ -161,7 +166,7 @@ class Answer(NamedTuple):
 
 
 async def take(link: Link, owner: str, positions: Mapping[int, Position], taking: Taking) -> Answer:
-    """Write a batch and move the positions.
+    """Write a batch and move the positions, in one statement unless something is tried once.
 
     Postgres may forget the newest of these statements when it crashes, but only from the end.
 
@@ -171,6 +176,18 @@ async def take(link: Link, owner: str, positions: Mapping[int, Position], taking
         positions: By source shard.
         taking: What to write.
     """
+    if not taking.once:
+        return await _take(link, owner, positions, taking)
+    async with link.transaction():
+        answer = await _take(link, owner, positions, taking)
+        once = (list(column) for column in zip(*taking.once, strict=True))
+        await link.execute(_SQL["once"], *once, MAX_ATTEMPTS)
+    return answer
+
+
+async def _take(
+    link: Link, owner: str, positions: Mapping[int, Position], taking: Taking
+) -> Answer:
     places = positions.values()
     (row,) = await link.fetch(
         _SQL["take"],

@@ -135,6 +135,15 @@ SELECT (SELECT array_agg(id) FROM fenced) AS fenced,
        -- The stream is on disk: what a crash of Postgres forgets of this is read from there again.
        set_config('synchronous_commit', 'off', true);
 
+-- name: once :exec
+-- Have deliveries that were just made ($1 app, $2 message, $3 endpoint) tried once, by hand: as many
+-- failures ($4) as end a run. In the transaction of `take`. Served by delivery_pkey: the state is
+-- written so that no other index fits.
+UPDATE delivery AS d SET failures = $4, manual = true
+FROM unnest($1::text[], $2::text[], $3::text[]) AS o(app_id, message_id, endpoint_id)
+WHERE d.app_id = o.app_id AND d.message_id = o.message_id AND d.endpoint_id = o.endpoint_id
+  AND d.state || '' = 'pending' AND d.attempts = 0 AND d.run = 0;
+
 -- name: known_event_ids :many
 -- Which messages ($3) their event ids ($1 app, $2 event id) belong to already, by number from 1, if
 -- to another one. Served by message_event_id_pkey.

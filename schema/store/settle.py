@@ -9,6 +9,7 @@ import orjson
 from schema.delivery import Outcome, Reason, State, Trigger
 from schema.fingerprint import fingerprint
 from schema.operational import FAILING_AFTER, Kind
+from schema.retry import MAX_ATTEMPTS
 from schema.store import alert_mail, columns, operational, statements
 from schema.store.alert_mail import Disabled
 from schema.store.link import Link
@@ -202,7 +203,7 @@ def _note(settlement: Settlement, told: Collection[str]) -> AttemptNote | None:
         kind = Kind.ATTEMPT_EXHAUSTED
     elif settlement.state is State.RETRYING and failures == FAILING_AFTER:
         kind = Kind.ATTEMPT_FAILING
-    elif attempt.verdict == "delivered" and failures >= FAILING_AFTER:
+    elif attempt.verdict == "delivered" and FAILING_AFTER <= failures < MAX_ATTEMPTS:
         kind = Kind.ATTEMPT_RECOVERED
     else:
         return None

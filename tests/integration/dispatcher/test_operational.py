@@ -11,6 +11,7 @@ import pytest_asyncio
 from nats.aio.client import Client
 from standardwebhooks.webhooks import Webhook
 
+from schema import event
 from schema.endpoint import secret_context
 from schema.operational import app_of
 from schema.store.link import Pool
@@ -129,6 +130,25 @@ async def test_a_success_after_four_failures_is_told_as_recovered(stage: Stage) 
         (body,) = await stage.heard(1)
 
     assert body["data"]["lastAttempt"]["responseStatusCode"] == 200
+
+
+async def test_a_test_that_arrives_is_not_told_as_recovered(stage: Stage) -> None:
+    world = stage.world
+    stage.receiver.script("/flaky", sequence(*[answer(500)] * 4, answer(200)))
+    app_id = await world.app()
+    flaky = await world.endpoint(app_id, stage.receiver.url("/flaky"), policy=QUICK)
+    well = await world.endpoint(app_id, stage.receiver.url("/well"), event_types=["none"])
+    await listening(
+        world, stage.receiver.url("/operators"), event_types=["message.attempt.recovered"]
+    )
+
+    async with stage.dispatching():
+        await publish(stage.bus, app_id, headers={event.ENDPOINT: well, event.ONCE: "1"})
+        await stage.receiver.wait_for(1, path="/well")
+        await publish(stage.bus, app_id)
+        (body,) = await stage.heard(1)
+
+    assert body["data"]["endpointId"] == flaky
 
 
 async def test_a_groups_first_letter_is_told_and_the_first_after_it_was_resolved(

@@ -237,11 +237,11 @@ async def test_a_statement_whose_answer_got_lost_is_not_forgotten(
         intake, lost = running.dispatcher._intake, list[object]()
         report = intake._report
 
-        async def report_or_lose(*given: object) -> None:
+        async def report_or_lose(*given: object, once: bool) -> None:
             if not lost:
                 lost.append(given)
                 raise ConnectionResetError
-            await report(*given)  # type: ignore[arg-type]
+            await report(*given, once=once)  # type: ignore[arg-type]
 
         intake._report = report_or_lose  # type: ignore[method-assign,assignment]
         await publish_many(bus, app_id, 20)

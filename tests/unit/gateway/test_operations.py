@@ -37,6 +37,7 @@ OPERATORS_ONLY = {
     "POST /api/v1/app/{app_id}/msg/expunge-all-contents",
     "POST /api/v1/app/{app_id}/msg/precheck/active",
     "POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example",
+    "POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/msg/test-attempt",
     "POST /api/v1/msg/broadcast",
     "DELETE /api/v1/app/{app_id}/msg/{msg_id}/content",
     "DELETE /api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content",
