@@ -16,6 +16,7 @@ from gateway.query import Query
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 250
 LAST: Final = "~"  # sorts behind every id and name
+NO_ITERATOR: Final = "this is not an iterator of this list"
 Row = TypeVar("Row")
 
 
@@ -67,17 +68,25 @@ def read_page(request: Request, *, default_ascending: bool, check: Callable[[str
     query = Query(request)
     limit = query.integer("limit", minimum=1, maximum=MAX_LIMIT)
     order = query.choice("order", ("ascending", "descending"))
-    given = query.text("iterator")
-    backward = given is not None and given.startswith("-")
-    iterator = given[1:] if given is not None and backward else given
-    if iterator is not None and not check(iterator):
-        query.fault("iterator", "this is not an iterator of this list")
+    page = page_of(
+        limit,
+        query.text("iterator"),
+        ascending=default_ascending if order is None else order == "ascending",
+    )
+    if page.iterator is not None and not check(page.iterator):
+        query.fault("iterator", NO_ITERATOR)
     query.check()
+    return page
+
+
+def page_of(limit: int | None, given: str | None, *, ascending: bool) -> Page:
+    """Say what page a limit and an iterator ask for; whether it is one is not looked at."""
+    backward = given is not None and given.startswith("-")
     return Page(
         limit=DEFAULT_LIMIT if limit is None else limit,
-        iterator=iterator,
+        iterator=given[1:] if given is not None and backward else given,
         backward=backward,
-        ascending=default_ascending if order is None else order == "ascending",
+        ascending=ascending,
     )
 
 

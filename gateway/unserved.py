@@ -79,11 +79,6 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
         "/api/v1/connector/{connector_id}",
         "/api/v1/connector/{connector_id}/options",
     ),
-    "Read the log: GET /api/v1/app/{app_id}/msg.": (
-        "/api/v1/app/{app_id}/events",
-        "/api/v1/events",
-    ),
-    "Filter the log: GET /api/v1/app/{app_id}/msg.": ("/api/v1/app/{app_id}/msg/search",),
     "Use endpoints: /api/v1/app/{app_id}/endpoint.": (
         "/api/v1/app/{app_id}/destination",
         "/api/v1/app/{app_id}/destination/{destination_id}",

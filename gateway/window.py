@@ -64,6 +64,19 @@ def read_window(
         RequestFault: A time cannot be read.
     """
     before, after = query.time("before"), query.time("after")
+    return bounded(page, before, after, prefix, now, limited=limited)
+
+
+def bounded(
+    page: Page,
+    before: datetime | None,
+    after: datetime | None,
+    prefix: str,
+    now: datetime,
+    *,
+    limited: bool = True,
+) -> Window:
+    """Say where a page of a list lies that is shown newest first (see `read_window`)."""
     low = "" if after is None else id_of(prefix, after)
     high = LAST if before is None else id_of(prefix, before)
     if page.iterator is None and before is None and after is not None:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from gateway.bulk import MOST
+from gateway.cursor import DEFAULT_LIMIT, MAX_LIMIT
 from gateway.draft import MAX_PAYLOAD_DAYS
 from gateway.openapi.describe import (
     EXPANDED,
@@ -35,9 +36,11 @@ from gateway.openapi.shape import (
     word,
 )
 from gateway.routes.message import ALL, ONE
+from gateway.routes.message_search import MOST_TYPES
 from gateway.status import Status
 from schema.delivery import Reason
 from schema.event import (
+    CHANNEL_PATTERN,
     EVENT_TYPE_PATTERN,
     MAX_PAYLOAD_HOURS,
     MAX_TAGS,
@@ -106,6 +109,21 @@ MESSAGES: Final = Resource(
                 **_KEPT,
             },
         ),
+        "MessageSearchIn": thing(
+            {},
+            {
+                "limit": maybe({**whole(1, MAX_LIMIT), "default": DEFAULT_LIMIT}),
+                "iterator": about(maybe(TEXT), "The `iterator` or `prevIterator` of a page."),
+                "before": maybe(TIME),
+                "after": maybe(TIME),
+                "event_types": maybe(
+                    many(text(most=256, pattern=EVENT_TYPE_PATTERN), most=MOST_TYPES)
+                ),
+                "channel": maybe(text(pattern=CHANNEL_PATTERN)),
+                "tag": maybe(text(pattern=TAG_PATTERN)),
+                "with_content": about(FLAG, "Whether payloads are shown; they are not if absent."),
+            },
+        ),
         "MessagePrecheckIn": thing(
             {"eventType": text(most=256, pattern=EVENT_TYPE_PATTERN)}, {"channels": CHANNELS}
         ),
@@ -152,6 +170,12 @@ MESSAGES: Final = Resource(
             id="v1.message.list",
             summary="List the messages, newest first.",
             query=(*PAGE, *WINDOW, *OF_MESSAGES, WITH_CONTENT),
+            answers=done(page_of("MessageOut")),
+        ),
+        f"POST {ALL}/search": Said(
+            id="v1.message.search",
+            summary="List the messages by a body, newest first.",
+            body=ref("MessageSearchIn"),
             answers=done(page_of("MessageOut")),
         ),
         f"GET {ONE}": Said(

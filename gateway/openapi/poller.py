@@ -39,6 +39,12 @@ _PAGE: Final = (
     Parameter(name="limit", shape=whole(1, MAX_LIMIT)),
     Parameter(name="iterator", shape=TEXT, about="Where the answer before this one ended."),
 )
+_STREAM: Final = (
+    *_PAGE,
+    Parameter(name="event_types", shape=many(text(pattern=EVENT_TYPE_PATTERN))),
+    Parameter(name="channels", shape=many(text(pattern=CHANNEL_PATTERN)), about="One of these."),
+    moment("after", "Not what was published before."),
+)
 
 POLLER: Final = Resource(
     tag="Poller",
@@ -59,6 +65,9 @@ POLLER: Final = Resource(
         "PollingEndpointMessageOut": thing({**MESSAGE, "headers": NULL}),
         "PollingEndpointOut": thing(
             {"data": many(ref("PollingEndpointMessageOut")), "iterator": TEXT, "done": FLAG}
+        ),
+        "MessageEventsOut": thing(
+            {"data": many(ref("MessageOut")), "iterator": TEXT, "done": FLAG}
         ),
         "PollerV2MessageOut": thing({"offset": COUNT, **MESSAGE, "headers": NULL}),
         "PollerV2PollOut": thing({"data": many(ref("PollerV2MessageOut")), "done": FLAG}),
@@ -99,6 +108,18 @@ POLLER: Final = Resource(
                 moment("after"),
             ),
             answers=done(ref("PollingEndpointOut")),
+        ),
+        "GET /api/v1/app/{app_id}/events": Said(
+            id="v1.message.events",
+            summary="Give the messages of an app behind an iterator, the oldest first.",
+            query=_STREAM,
+            answers=done(ref("MessageEventsOut")),
+        ),
+        "GET /api/v1/events": Said(
+            id="v1.events.stream",
+            summary="Give what operators were told behind an iterator, the oldest first.",
+            query=_STREAM,
+            answers=done(ref("MessageEventsOut")),
         ),
         f"GET {_CONSUMER}": Said(
             id="v1.message.poller.consumer-poll",

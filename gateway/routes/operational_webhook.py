@@ -52,11 +52,11 @@ def _lent(of_app: Operation) -> Operation:
         method=of_app.method,
         path=of_app.path.replace(_APP, _ROOT),
         access=Access.OPERATOR,
-        handler=_of_operational_app(handler),
+        handler=of_operational_app(handler),
     )
 
 
-def _of_operational_app(handler: Handler) -> Handler:
+def of_operational_app(handler: Handler) -> Handler:
     """Have a handler of an app's resources work on the operational app."""
 
     async def handle(request: Request, caller: Caller) -> Response:

@@ -126,7 +126,7 @@ async def poll(horizon: Horizon, request: Request, caller: Caller) -> Response:
     """Give the messages behind an iterator, which the caller keeps."""
     given = parts(request)
     query = Query(request)
-    limit, iterator = _read_page(query)
+    limit, iterator = read_limits(query)
     only_type = query.text("event_type", pattern=EVENT_TYPE_PATTERN)
     channel = query.text("channel", pattern=CHANNEL_PATTERN)
     after = query.time("after")
@@ -149,7 +149,7 @@ async def poll_as_consumer(horizon: Horizon, request: Request, caller: Caller) -
     """
     given = parts(request)
     query = Query(request)
-    limit, iterator = _read_page(query)
+    limit, iterator = read_limits(query)
     query.check()
     app = await resolve_app(request, caller)
     before = id_of(ids.MESSAGE, await horizon.read(given))
@@ -250,7 +250,8 @@ async def _check_event_types(link: Link, caller: Caller, app: App, poller: Polle
         raise Invalid([FieldFault(loc=("body", "eventTypes"), msg=msg)])
 
 
-def _read_page(query: Query) -> tuple[int, str | None]:
+def read_limits(query: Query) -> tuple[int, str | None]:
+    """Read how many messages are asked for, and behind which; the caller checks the query."""
     limit = query.integer("limit", minimum=1, maximum=MAX_LIMIT)
     iterator = query.text("iterator")
     if iterator is not None and not is_key(ids.MESSAGE, iterator):

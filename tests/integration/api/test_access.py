@@ -78,7 +78,14 @@ TAKES: Mapping[Access, set[KeyKind]] = {
 # What a group admin's key may do besides managing environments, by the beginnings of paths.
 OF_GROUP_ADMINS: Final = tuple(
     f"/api/v1/{place}"
-    for place in ("event-type", "environment/", "operational-webhook", "alert-rule", "auth/whoami")
+    for place in (
+        "event-type",
+        "environment/",
+        "events",
+        "operational-webhook",
+        "alert-rule",
+        "auth/whoami",
+    )
 )
 # What a portal's key with this capability beside ViewBase may do of what is not only looked at.
 HELD: Mapping[Capability, set[Capability]] = {
