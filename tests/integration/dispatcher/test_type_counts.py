@@ -1,7 +1,6 @@
 """Attempts are counted by event type, each once, in a bounded number of rows."""
 
 import random
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest_asyncio
@@ -139,15 +138,21 @@ async def test_an_app_of_too_many_types_has_the_rest_counted_together_and_no_oth
 async def test_a_flood_of_types_in_one_batch_makes_no_more_rows_than_it_may(
     world: World, pool: Pool, bus: Client
 ) -> None:
-    app_id = await world.app()
-    batch = [(await tried(world, app_id, f"t{number:03}")) for number in range(60)]
+    flooding, other = await world.app(), await world.app()
+    batch = [await tried(world, flooding, f"t{number:02}") for number in range(40)]
+    batch += [await tried(world, flooding, f"t{n:02}", at=AT + BUCKET) for n in range(3)]
+    batch.append(await tried(world, other, "t99"))
 
     await settle(pool, *batch)
     await Counting(pool, bus, types=5).counts.once()
 
-    counted = Counter({name: d for _, name, _, d, _ in await rows(pool)})
-    assert len(counted) == 6
-    assert (counted[""], counted.total()) == (55, 60)
+    counted = {(app, name, bucket): d for app, name, bucket, d, _ in await rows(pool)}
+    assert counted == {
+        **{(flooding, f"t{number:02}", BEGIN): 1 for number in range(5)},
+        (flooding, "", BEGIN): 35,
+        **{(flooding, f"t{number:02}", BEGIN + BUCKET): 1 for number in range(3)},
+        (other, "t99", BEGIN): 1,
+    }
 
 
 async def test_one_adds_up_at_a_time_and_what_it_gives_up_is_there_for_the_next(
