@@ -104,18 +104,21 @@ async def _take_types(
     link: Link, given: Parts, caller: Caller, listed: list[Any]
 ) -> list[FieldFault]:
     """Write event types; give what is wrong with them, and then nothing counts."""
-    faults: list[FieldFault] = []
-    for place, item in enumerate(listed):
-        fields = Fields(item, "body", "eventTypes", f"[{place}]")
-        name = read_name(fields)
-        present = await event_types.lock(link, caller.environment_id, name)
-        if present is None:
-            made = fresh(caller.environment_id, name, fields, given.clock())
+    items = [Fields(item, "body", "eventTypes", f"[{n}]") for n, item in enumerate(listed)]
+    names = [read_name(fields) for fields in items]
+    present = await event_types.lock_some(link, caller.environment_id, set(names))
+    made = dict[str, EventType]()
+    for name, fields in zip(names, items, strict=True):
+        known = present.get(name)
+        if name in made:
+            fields.fault("name", "the document has this event type twice: leave one out")
+        elif known is None:
+            made[name] = fresh(caller.environment_id, name, fields, given.clock())
         else:
-            made = replaced(present, fields, given.clock())
-        faults += fields.faults
-        if not faults:
-            await event_types.upsert(link, made)
+            made[name] = replaced(known, fields, given.clock())
+    faults = [fault for fields in items for fault in fields.faults]
+    if not faults:
+        await event_types.upsert_all(link, list(made.values()))
     return faults
 
 

@@ -1,7 +1,7 @@
 """Event types."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import asyncpg
@@ -25,6 +25,14 @@ async def find(link: Link, environment_id: str, name: str) -> EventType | None:
 async def lock(link: Link, environment_id: str, name: str) -> EventType | None:
     """Find an event type and keep others from changing it until the transaction ends."""
     return _noun_or_none(await link.fetchrow(_SQL["lock"], environment_id, name))
+
+
+async def lock_some(
+    link: Link, environment_id: str, names: Collection[str]
+) -> dict[str, EventType]:
+    """Find event types by their names, and keep others from changing them likewise."""
+    rows = await link.fetch(_SQL["lock_some"], environment_id, list(names))
+    return {row["name"]: _noun(row) for row in rows}
 
 
 async def page(
@@ -83,6 +91,12 @@ async def upsert(link: Link, event_type: EventType) -> tuple[EventType, bool]:
     if row is None:  # the statement returns one row always
         raise LookupError(event_type.name)
     return replace(event_type, created_at=row["created_at"]), row["is_new"]
+
+
+async def upsert_all(link: Link, found: Sequence[EventType]) -> None:
+    """Write event types, new ones and over whatever is there, in one order."""
+    rows = [_stored(event_type) for event_type in sorted(found, key=lambda one: one.name)]
+    await link.executemany(_SQL["upsert"], rows)
 
 
 async def expunge(link: Link, environment_id: str, name: str) -> None:

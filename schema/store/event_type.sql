@@ -12,6 +12,12 @@ SELECT environment_id, name, description, schemas, schema_mode, schema_version, 
        deprecated, group_name, feature_flags, retry_policy, created_at, updated_at
 FROM event_type WHERE environment_id = $1 AND name = $2 FOR UPDATE;
 
+-- name: lock_some :many
+-- For a change of those of the names $2 that there are, in one order. Served by event_type_pkey.
+SELECT environment_id, name, description, schemas, schema_mode, schema_version, archived,
+       deprecated, group_name, feature_flags, retry_policy, created_at, updated_at
+FROM event_type WHERE environment_id = $1 AND name = ANY ($2::text[]) ORDER BY name FOR UPDATE;
+
 -- name: page_up :many
 -- $1 environment, $2 a name, $3 how many behind it, $4 archived ones too, $5 the flags whose
 -- event types are seen (NULL: all are), $6 with schemas. Served by event_type_pkey.

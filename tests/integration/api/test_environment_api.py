@@ -78,6 +78,15 @@ async def test_an_import_counts_as_a_whole_or_not_at_all(svix: SvixAsync) -> Non
     assert [one.name for one in (await svix.event_type.list()).data] == ["well"]
 
 
+async def test_an_import_that_has_an_event_type_twice_is_refused(svix: SvixAsync) -> None:
+    twice = [EventTypeIn(name="well", description=text) for text in ("one", "other")]
+
+    where = await faulty(svix.environment.import_(EnvironmentIn(event_types=twice)))
+
+    assert where == [["body", "eventTypes", "[1]", "name"]]
+    assert (await svix.event_type.list()).data == []
+
+
 async def test_connectors_are_refused_rather_than_left_out(http: httpx.AsyncClient) -> None:
     said = await http.post("/api/v1/environment/import", json={"connectors": [{"name": "x"}]})
 
