@@ -25,7 +25,7 @@ from schema.scope import Scope
 from schema.store.changes import CHANNEL
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PACKAGES: Final = ("schema", "signer", "gateway", "dispatcher", "deploy")
+PACKAGES: Final = ("schema", "signer", "transformer", "gateway", "dispatcher", "deploy")
 REACHABLE: Final = "hookline_reachable"  # the one figure that is no number of anything
 EVERYBODY: Final = "anybody"  # may call what asks no key
 _State = TypeVar("_State", bound=str)

@@ -1,0 +1,1 @@
+"""GROUND: runs customers' JavaScript in processes of its own. Imports nothing of ours."""
