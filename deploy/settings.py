@@ -136,6 +136,15 @@ class Settings:
     https_only: bool = _set(default=False, meaning="Refuse endpoints that are not https")
     svix_headers: bool = _set(default=False, meaning="Send the `svix-*` header names as well")
     response_kept_bytes: int = _set(16_384, "Most that is kept of an answer", low=0, high=65_536)
+    transformation_time_s: float = _set(
+        0.1, "CPU time of a run of an endpoint's code", low=0.01, high=5
+    )
+    transformation_memory_bytes: int = _set(
+        32 * _MIB, "Memory of a run of an endpoint's code", low=4 * _MIB, high=1024 * _MIB
+    )
+    transformers: int = _set(
+        1, "Processes for endpoints' code, and as many for slow code", low=1, high=64
+    )
     in_flight: int = _set(512, "Requests at a time of a dispatcher", low=1, high=20_000)
     app_share: float = _set(0.25, "Part of `in_flight` that one app may take", low=0.001, high=1)
     endpoint_in_flight: int = _set(16, "Requests at a time to an endpoint", low=1, high=1000)

@@ -6,16 +6,17 @@ nothing: `verdict.py` and `settle.py` do.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from dispatcher.fault import DeliveryFault, Phases
 from dispatcher.guard import Guard
 from dispatcher.match import Target
 from dispatcher.oauth import OauthClient
 from dispatcher.post import Post, Posts, Reply
+from dispatcher.shaping import CalledOff, Shaped, Unshaped, is_of_place
 from dispatcher.tokens import Token
 from dispatcher.transport import header_lines
 from schema.address import EndpointUrl
@@ -50,6 +51,19 @@ class Lends(Protocol):
         ...
 
 
+class Shapes(Protocol):
+    """Makes the requests for endpoints that have code for it: the dispatcher's `Shaper`."""
+
+    async def shape(self, target: Target, url: EndpointUrl, message: Unshaped) -> Shaped:
+        """Make the request of a message.
+
+        Raises:
+            CalledOff: Nothing is to be sent.
+            DeliveryFault: There is nothing that could be.
+        """
+        ...
+
+
 class Attempter:
     """Makes attempts with what it was given: the guard, the transport and a clock."""
 
@@ -59,6 +73,7 @@ class Attempter:
         guard: Guard,
         transport: Posts,
         tokens: Lends,
+        shaper: Shapes,
         clock: Callable[[], datetime],
         timeout_s: float,
         kept_bytes: int,
@@ -68,54 +83,73 @@ class Attempter:
         self._guard = guard
         self._transport = transport
         self._tokens = tokens
+        self._shaper = shaper
         self._clock = clock
         self._timeout_s = timeout_s
         self._kept_bytes = kept_bytes
         self._svix_headers = svix_headers
         self._type_lines = {JSON: header_lines([(b"Content-Type", JSON.encode())])}
 
-    async def attempt(
+    def attempt(
         self,
         target: Target,
         message_id: str,
         payload: bytes,
         content_type: str,
         *,
+        event_type: str = "",
         on_sending: Callable[[], None] | None = None,
-    ) -> Outcome:
+    ) -> Coroutine[Any, Any, Outcome]:
         """Send a message to an endpoint once. Never raises for what a receiver does.
 
         `on_sending` is told when the request is handed to an open connection.
         """
-        url, signer = target.url, target.signer
+        if target.transforms:
+            message = Unshaped(message_id, event_type, payload, content_type)
+            return self._shape(target, message, on_sending)
+        return self._send(
+            target,
+            target.url,
+            target.head,
+            message_id=message_id,
+            payload=payload,
+            content_type=content_type,
+            on_sending=on_sending,
+        )
+
+    async def _send(
+        self,
+        target: Target,
+        url: EndpointUrl | None,
+        head: bytes,
+        *,
+        message_id: str,
+        payload: bytes,
+        content_type: str,
+        on_sending: Callable[[], None] | None,
+        spent_s: float = 0.0,
+    ) -> Outcome:
+        """Send a request; `spent_s` is what making it took of the attempt's time."""
+        signer = target.signer
         if url is None or signer is None or target.fault:
-            kind = Fault.INTERNAL if url is not None else Fault.BLOCKED
-            return Outcome(fault=kind, detail=target.fault)
+            return _unready(target)
         loop = asyncio.get_running_loop()
-        started, client, token = loop.time(), target.oauth, None
+        # Code may send it elsewhere: what proves who we are goes to the endpoint's own place alone.
+        is_own = url is target.url or is_of_place(url, target.url)
+        client, tls = (target.oauth, target.tls) if is_own else (None, None)
+        started, token = loop.time(), None
         try:
             addresses, dns_s = self._guard.cached(url), None
             if addresses is None:
                 addresses = await self._resolved(url, target.app_id)
                 dns_s = loop.time() - started
-            within_s = self._timeout_s - (dns_s or 0.0)
+            within_s = self._timeout_s - spent_s - (dns_s or 0.0)
             if client is not None:
-                token = await self._tokens.get(client, started + self._timeout_s)
-                within_s = self._timeout_s - (loop.time() - started)
+                token = await self._tokens.get(client, started + self._timeout_s - spent_s)
+                within_s = self._timeout_s - spent_s - (loop.time() - started)
             lines = self._lines(signer, message_id, payload, content_type, token)
-            reply = await self._transport.post(
-                Post(
-                    url,
-                    addresses,
-                    within_s,
-                    target.head,
-                    payload,
-                    lines,
-                    dns_s,
-                    on_sending,
-                    target.tls,
-                )
-            )
+            post = Post(url, addresses, within_s, head, payload, lines, dns_s, on_sending, tls)
+            reply = await self._transport.post(post)
         except DeliveryFault as fault:
             return _faulted(fault, Fault(fault.kind), loop.time() - started)
         except Exception as error:  # noqa: BLE001 a fault of ours must not lose a delivery
@@ -124,6 +158,41 @@ class Attempter:
         if client is not None and token is not None:
             self._tokens.answered(client, token, reply.status)
         return self._answered(reply, loop.time() - started)
+
+    async def _shape(
+        self, target: Target, message: Unshaped, on_sending: Callable[[], None] | None
+    ) -> Outcome:
+        """Have the endpoint's code make the request, and send that."""
+        if target.url is None or target.fault:
+            return _unready(target)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                made = await self._shaper.shape(target, target.url, message)
+        except CalledOff:
+            return Outcome(cancelled=True, duration_ms=_ms(loop.time() - started))
+        except TimeoutError:
+            late = DeliveryFault("timeout", "the transformation had no turn in time")
+            return _faulted(late, Fault.TIMEOUT, loop.time() - started)
+        except DeliveryFault as fault:
+            return _faulted(fault, Fault(fault.kind), loop.time() - started)
+        except Exception as error:  # noqa: BLE001 a fault of ours must not lose a delivery
+            _log.exception("a transformation failed on our side")
+            return _ours(error, loop.time() - started)
+        spent_s = loop.time() - started
+        outcome = await self._send(
+            target,
+            made.url,
+            made.head,
+            message_id=message.message_id,
+            payload=made.payload,
+            content_type=made.content_type,
+            on_sending=on_sending,
+            spent_s=spent_s,
+        )
+        elsewhere = None if made.url is target.url else made.url.text
+        return outcome._replace(url=elsewhere, duration_ms=outcome.duration_ms + _ms(spent_s))
 
     async def _resolved(self, url: EndpointUrl, app_id: str) -> tuple[str, ...]:
         try:
@@ -191,6 +260,11 @@ class Attempter:
             return max((parsedate_to_datetime(text) - self._clock()).total_seconds(), 0.0)
         except (ValueError, TypeError, OverflowError):
             return None
+
+
+def _unready(target: Target) -> Outcome:
+    kind = Fault.INTERNAL if target.url is not None else Fault.BLOCKED
+    return Outcome(fault=kind, detail=target.fault)
 
 
 def _control(value: bytes | None) -> str | None:

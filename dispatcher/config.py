@@ -22,6 +22,9 @@ class DispatcherConfig:
     egress_proxy: Proxy | None = None  # None dials the endpoints themselves
     svix_headers: bool = False  # send svix-id, -timestamp, -signature too
     response_kept_bytes: int = 16_384
+    transformation_time_s: float = 0.1  # CPU time of one call
+    transformation_memory_bytes: int = 32 * 1_048_576
+    transformers: int = 1  # processes for code that is quick, and as many for slow code
     process_in_flight: int = 512
     app_in_flight: int = 128  # a quarter of the process
     endpoint_in_flight: int = 16

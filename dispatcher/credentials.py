@@ -18,7 +18,7 @@ from signer.standard import Signer
 from signer.vault import Vault
 
 OWN_HEADERS: Final = tuple((name.encode(), value.encode()) for name, value in SENT_ALWAYS)
-_AUTHORIZATION: Final = "authorization"
+AUTHORIZATION: Final = "authorization"
 
 
 def head_of(row: EndpointRow, url: EndpointUrl | None, vault: Vault) -> bytes:
@@ -30,17 +30,23 @@ def head_of(row: EndpointRow, url: EndpointUrl | None, vault: Vault) -> bytes:
     """
     if url is None:
         return b""
-    headers = list(OWN_HEADERS)
-    if row.headers is not None:
-        opened = vault.open(row.headers, context=secret_context(row.app_id, row.id))
-        named: dict[str, str] = json.loads(opened)
-        dropped = _AUTHORIZATION if row.oauth is not None else ""  # the token's header counts
-        headers += [
-            (name.encode("ascii"), value.encode("latin-1"))
-            for name, value in named.items()
-            if name.lower() != dropped
-        ]
-    return request_head(url, headers)
+    named = headers_of(row, vault).items()
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in named]
+    return request_head(url, [*OWN_HEADERS, *headers])
+
+
+def headers_of(row: EndpointRow, vault: Vault) -> dict[str, str]:
+    """Give the endpoint's own headers that are sent.
+
+    Raises:
+        SignerError: They cannot be opened.
+    """
+    if row.headers is None:
+        return {}
+    opened = vault.open(row.headers, context=secret_context(row.app_id, row.id))
+    named: dict[str, str] = json.loads(opened)
+    dropped = AUTHORIZATION if row.oauth is not None else ""  # the token's header counts
+    return {name: value for name, value in named.items() if name.lower() != dropped}
 
 
 def signer_of(row: EndpointRow, vault: Vault) -> Signer:

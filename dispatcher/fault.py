@@ -22,6 +22,7 @@ FaultKind = Literal[
     "timeout",  # the attempt's one deadline passed
     "protocol",  # what came back is not an HTTP/1.1 answer
     "too_large",  # the answer's head is larger than we read
+    "transformation",  # the endpoint's own code failed, or gave back what cannot be sent
 ]
 
 

@@ -23,7 +23,7 @@ from typing import Final, TypeAlias, TypeVar
 import httpx
 
 from dispatcher.config import DispatcherConfig
-from dispatcher.credentials import head_of, oauth_of, signer_of, tls_of
+from dispatcher.credentials import head_of, headers_of, oauth_of, signer_of, tls_of
 from dispatcher.oauth import OauthClient
 from dispatcher.tls import Tls
 from dispatcher.type_policies import Policies, TypePolicies
@@ -58,6 +58,8 @@ class Target:
         oauth: How access tokens are got, if requests have one.
         type_policies: Of event types, which count for more than `retry_policy`.
         stale_at: When a secret that signs now expires.
+        transforms: Its owner has code make the request.
+        own_headers: The endpoint's own, for whoever has to write the head anew.
     """
 
     app_id: str
@@ -78,6 +80,8 @@ class Target:
     oauth: OauthClient | None = None
     fault: str = ""
     stale_at: datetime | None = None
+    transforms: bool = False
+    own_headers: Mapping[str, str] | None = None
 
     @property
     def way(self) -> tuple[object, ...]:
@@ -309,6 +313,10 @@ class Directory:
             stale_at=min(
                 (s.expires_at for s in row.secrets if s.expires_at is not None), default=None
             ),
+            transforms=row.transforms,
+            own_headers=_attempted(lambda: headers_of(row, self._vault), faults)
+            if row.transforms
+            else None,
         )
 
 

@@ -78,6 +78,12 @@ class Metrics:
             "hookline_events_bypassed",
             "Events that were taken past others that crowd their shard.",
         )
+        self.transformations = counter(
+            "hookline_transformations", "Runs of endpoints' code, by how they ended.", ["result"]
+        )
+        self.transformation_cpu = counter(
+            "hookline_transformation_cpu_seconds", "CPU time that endpoints' code took."
+        )
         self.missed = counter(
             "hookline_events_missed",
             "Events of the stream that the intake passed by, or took twice.",
@@ -118,6 +124,11 @@ class Metrics:
         """Note how many shards are crowded, and how many apps have no room in a filter."""
         self.crowded.set(crowded)
         self.left_out.set(left_out)
+
+    def transformed(self, word: str, cpu_s: float) -> None:
+        """Count a run of an endpoint's code."""
+        self.transformations.labels(word).inc()
+        self.transformation_cpu.inc(cpu_s)
 
     def began(self, firsts_s: Sequence[float], retries_s: Sequence[float]) -> None:
         """Note how long after their due times attempts began: first ones, and retries."""

@@ -28,6 +28,8 @@ def decided(
     owed: Owed, target: Target, outcome: Outcome, started_at: datetime, verdict: Verdict
 ) -> Settlement:
     """Say where a delivery stands after an attempt, and what the log tells of it."""
+    if outcome.cancelled:
+        return _called_off(owed)
     word, state, reason, due_at = _stands(verdict, was_delivered=owed.was_delivered)
     failures = owed.failures if verdict is DELIVERED else owed.failures + 1
     return Settlement(
@@ -46,10 +48,24 @@ def decided(
             event_type=owed.event_type,
             trigger=_trigger(owed),
             verdict=word,
-            url=target.url_text,
+            url=outcome.url or target.url_text,
             started_at=started_at,
             outcome=outcome,
         ),
+    )
+
+
+def _called_off(owed: Owed) -> Settlement:
+    """Say where a delivery stands of which nothing was sent: there was no attempt to log."""
+    return Settlement(
+        app_id=owed.lane.app.app_id,
+        message_id=owed.message_id,
+        endpoint_id=owed.lane.endpoint_id,
+        state=State.DELIVERED if owed.was_delivered else State.CANCELLED,
+        attempts=owed.attempts,
+        failures=owed.failures,
+        run=owed.run,
+        reason=None if owed.was_delivered else Reason.TRANSFORMATION,
     )
 
 

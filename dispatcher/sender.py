@@ -24,7 +24,7 @@ from dispatcher.record import DELIVERED, decided, given_up
 from dispatcher.refill import Refill
 from dispatcher.schedule import Schedule
 from dispatcher.settle import Settled, Settler
-from dispatcher.verdict import decide, decide_test, speaks_of_endpoint, struggles
+from dispatcher.verdict import decide, decide_test, is_of_code, speaks_of_endpoint, struggles
 from schema.delivery import Outcome, Verdict
 
 UNSETTLED_MOST: Final = 4096  # attempts that are not written yet; beyond, nothing is sent
@@ -176,6 +176,7 @@ class Sender:
                     owed.message_id,
                     owed.payload,
                     owed.content_type,
+                    event_type=owed.event_type,
                     on_sending=None if owed.send is None else self._noting(owed),
                 )
             else:
@@ -186,7 +187,8 @@ class Sender:
             settlement = given_up(owed)
         else:
             succeeded = outcome.succeeded
-            self._adapt(owed, outcome, succeeded=succeeded)
+            if not is_of_code(outcome):
+                self._adapt(owed, outcome, succeeded=succeeded)
             verdict = DELIVERED if succeeded else self._decide(owed, target, outcome)
             settlement = decided(owed, target, outcome, started_at, verdict)
         self._settler.add(Settled(owed=owed, settlement=settlement))

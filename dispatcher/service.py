@@ -42,6 +42,7 @@ from dispatcher.rounds import rounds
 from dispatcher.schedule import Schedule
 from dispatcher.sender import Sender
 from dispatcher.settle import Settled, Settler
+from dispatcher.shaping import Shaper
 from dispatcher.shards import HANDED_OVER, Shards
 from dispatcher.stream_check import StreamCheck
 from dispatcher.stuck import Stuck
@@ -136,9 +137,10 @@ class Dispatcher:
             policy=config.address_policy,
         )
         self._tokens = Tokens(given, guard=guard, transport=self._transport)
+        self._shaper = Shaper(given)
         self._sender = Sender(
             given,
-            attempter=_attempter(given, guard, self._transport, self._tokens),
+            attempter=_attempter(given, guard, self._transport, self._tokens, self._shaper),
             lanes=self._lanes,
             schedule=self._schedule,
             refill=self._refill,
@@ -224,6 +226,7 @@ class Dispatcher:
             finishers = [
                 group.create_task(self._shards.run(), name="shards"),
                 group.create_task(self._settler.run(), name="settle"),
+                group.create_task(self._shaper.run(), name="shape"),
                 group.create_task(self._sender.run(), name="send"),
                 group.create_task(self._tokens.run(), name="tokens"),
                 group.create_task(self._word.run(), name="word"),
@@ -332,11 +335,14 @@ def _health_limits(config: DispatcherConfig) -> HealthLimits:
     )
 
 
-def _attempter(given: Parts, guard: Guard, transport: Transport, tokens: Tokens) -> Attempter:
+def _attempter(
+    given: Parts, guard: Guard, transport: Transport, tokens: Tokens, shaper: Shaper
+) -> Attempter:
     return Attempter(
         guard=guard,
         transport=transport,
         tokens=tokens,
+        shaper=shaper,
         clock=given.clock,
         timeout_s=given.config.request_timeout_s,
         kept_bytes=given.config.response_kept_bytes,

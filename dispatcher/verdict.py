@@ -38,6 +38,8 @@ def decide(
     """
     if outcome.succeeded:
         return Delivered()
+    if outcome.cancelled:
+        return Cancel(reason=Reason.TRANSFORMATION)
     if outcome.status == GONE:
         return Park(reason=Reason.GONE, disable=True)
     if outcome.control == "disable":
@@ -59,12 +61,19 @@ def decide_test(outcome: Outcome) -> Verdict:
     """Say what becomes of a delivery that is tried once: none is parked, or tried again."""
     if outcome.succeeded:
         return Delivered()
+    if outcome.cancelled:
+        return Cancel(reason=Reason.TRANSFORMATION)
     disable = None
     if outcome.status == GONE:
         disable = Reason.GONE
     elif outcome.control == "disable":
         disable = Reason.ABORTED
     return Cancel(reason=Reason.TEST_FAILED, disable=disable)
+
+
+def is_of_code(outcome: Outcome) -> bool:
+    """Tell whether the endpoint's own code ended it: of the receiver it says nothing at all."""
+    return outcome.cancelled or outcome.fault is Fault.TRANSFORMATION
 
 
 def struggles(outcome: Outcome) -> bool:

@@ -76,10 +76,13 @@ from gateway.routes import (
     schema_fault,
     statistics,
     task,
+    transformation,
 )
 from gateway.routing import AnyOperation, build
 from schema.store.link import Pool
 from signer.vault import Vault
+from transformer import call as transformer
+from transformer.sandbox import Sandbox
 
 _log = logging.getLogger(__name__)
 
@@ -126,6 +129,14 @@ def create_app(
         catalogue=Catalogue(pool, config, clock=clock, metrics=publisher.metrics),
         limits=Limits(pool, config),
         awaited=Awaited(bus, config),
+        sandbox=Sandbox(
+            transformer.Limits(
+                time_s=config.transformation_time_s,
+                memory_bytes=config.transformation_memory_bytes,
+                result_bytes=config.max_payload_bytes,
+                waiting=transformation.MOST_WAITING,
+            )
+        ),
     )
 
     @asynccontextmanager
@@ -163,6 +174,7 @@ def operations() -> list[AnyOperation]:
         *endpoint_sending.routes(),
         *endpoint_test.routes(),
         *endpoint_health.routes(),
+        *transformation.routes(),
         *event_type.routes(),
         *event_type_import.routes(),
         *event_type_export.routes(),
@@ -213,6 +225,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
                 parts.keys.run(),
                 parts.limits.run(),
                 parts.catalogue.run(),
+                parts.sandbox.run(),
             )
         ]
         try:

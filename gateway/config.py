@@ -50,6 +50,8 @@ class GatewayConfig:
     allow_ip_literals: bool = False
     svix_headers: bool = False
     mails: bool = False
+    transformation_time_s: float = 0.1  # CPU time of one run of an endpoint's code
+    transformation_memory_bytes: int = 32 * 1_048_576
     key_cache_s: float = 60.0
     deaf_cache_s: float = 0.5
     cached_keys: int = 10_000

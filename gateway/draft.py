@@ -3,6 +3,7 @@
 The bytes of `payload` are cut out of the request as they are.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ NOWHERE: Final = (0, 0)
 LEAST_AHEAD: Final = timedelta(minutes=1)
 MAX_PAYLOAD_DAYS: Final = 90
 _PARAMS: Final = "transformationsParams"
+_RAW: Final = "rawPayload"
 _MAX_LENGTH: Final = 256  # of an event type and an event id
 _PLAIN: Final = frozenset({"eventType", "eventId", "payload"})
 _SLACK: Final = timedelta(seconds=5)  # of the caller's clock
@@ -85,6 +87,7 @@ def draft_of(fields: Fields, payload: bytes, *, max_bytes: int, now: datetime) -
     headers = _read_retention(fields)
     _check_payload(fields)
     raw = _read_raw(fields)
+    headers |= _read_params(fields)
     fields.check()
     if raw is not None:
         payload = raw.text
@@ -170,9 +173,9 @@ class _Raw:
 
 
 def _read_raw(fields: Fields) -> _Raw | None:
-    """Read `transformationsParams`: a raw payload, and its content type; the rest is ignored."""
+    """Read of `transformationsParams` a raw payload, and its content type."""
     params = fields.document(_PARAMS)
-    text = (params or {}).get("rawPayload")
+    text = (params or {}).get(_RAW)
     if params is None or text is None:
         return None
     if not isinstance(text, str):
@@ -183,6 +186,18 @@ def _read_raw(fields: Fields) -> _Raw | None:
     if content_type is not None:
         headers[event.CONTENT_TYPE] = content_type
     return _Raw(text=text.encode("utf-8", "replace"), headers=headers)
+
+
+def _read_params(fields: Fields) -> dict[str, str]:
+    """Read the rest of `transformationsParams`, which endpoints' code is told."""
+    given = fields.raw(_PARAMS)
+    params = {k: v for k, v in given.items() if k != _RAW} if isinstance(given, dict) else {}
+    if not params:
+        return {}
+    text = json.dumps(params, separators=(",", ":"))  # in ASCII: it goes as a header
+    if len(text) > event.MAX_PARAMS_BYTES:
+        fields.fault(_PARAMS, f"at most {event.MAX_PARAMS_BYTES} bytes are taken, as JSON in ASCII")
+    return {event.PARAMS: text}
 
 
 def _content_type(fields: Fields, given: object) -> str | None:

@@ -3,7 +3,6 @@
 At rest they are one sealed JSON object of names to values, as they may hold credentials.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,37 +10,13 @@ import orjson
 
 from gateway.body import Fields
 from schema.endpoint import secret_context
+from schema.header_rules import header_faults
 from signer.vault import Vault
 
-MAX_HEADERS: Final = 64
-MAX_VALUE: Final = 4_096  # characters
 SENSITIVE: Final = frozenset(
     {"authorization", "proxy-authenticate", "proxy-authorization", "www-authenticate"}
     | {"x-api-key", "x-auth-token"}
 )
-# Those that say how a request is framed, where it goes, or what proxies do with it; and ours.
-_RESERVED: Final = frozenset(
-    {"age", "cache-control", "clear-site-data", "connection", "content-encoding"}
-    | {"content-language", "content-length", "content-location", "content-type", "expect"}
-    | {"expires", "host", "keep-alive", "pragma", "te", "trailer", "trailers"}
-    | {"transfer-encoding", "upgrade", "user-agent", "warning"}
-)
-_RESERVED_PREFIXES: Final = (
-    "hookline-",
-    "proxy-",
-    "svix-",
-    "webhook-",
-    "x-amz-",
-    "x-amzn-",
-    "x-azure-",
-    "x-fd-",
-    "x-gfe",
-    "x-goog-",
-    "x-google",
-    "x-svix-",
-)
-_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}\Z", re.ASCII)  # RFC 9110, 5.6.2
-_VALUE: Final = re.compile(r"([!-~]([ -~\t]*[!-~])?)?\Z", re.ASCII)
 
 
 def read_headers(fields: Fields, name: str = "headers") -> dict[str, str]:
@@ -92,18 +67,8 @@ def unseal(vault: Vault, app_id: str, endpoint_id: str, sealed: bytes | None) ->
 
 
 def _check(fields: Fields, name: str, headers: Mapping[str, str]) -> None:
-    if len(headers) > MAX_HEADERS:
-        fields.fault(name, f"at most {MAX_HEADERS} expected")
-    if len({key.lower() for key in headers}) < len(headers):
-        fields.fault(name, "a name stands twice")
-    for key, value in headers.items():
-        lowered = key.lower()
-        if not _NAME.match(key):
-            fields.fault(name, f"{key!r} is not the name of a header")
-        elif lowered in _RESERVED or lowered.startswith(_RESERVED_PREFIXES):
-            fields.fault(name, f"the header {key} is reserved")
-        elif len(value) > MAX_VALUE or not _VALUE.match(value):
-            fields.fault(name, f"the value of {key} must be at most {MAX_VALUE} plain characters")
+    for fault in header_faults(headers):
+        fields.fault(name, fault)
 
 
 def _names(fields: Fields) -> list[str]:

@@ -13,6 +13,7 @@ from gateway.config import GatewayConfig
 from schema.store.link import Link, Pool
 from schema.store.pool import reachable
 from signer.vault import Vault
+from transformer.sandbox import Sandbox
 
 if TYPE_CHECKING:  # these are made of parts themselves
     from gateway.appbook import AppBook
@@ -36,6 +37,7 @@ class Parts:
         catalogue: What payloads are held to.
         limits: How much an app may publish.
         awaited: Tests that requests wait for.
+        sandbox: Runs endpoints' code, to see what it does.
     """
 
     pool: Pool
@@ -49,6 +51,7 @@ class Parts:
     catalogue: "Catalogue"
     limits: "Limits"
     awaited: "Awaited"
+    sandbox: Sandbox
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Link]:

@@ -34,7 +34,7 @@ _MAX_REASON: Final = 500
 _MAX_LENGTH: Final = 256
 _KEPT_TO: Final = timedelta(hours=12)  # an id must say when its event was published, to a day
 _OWN: Final = frozenset({event.MESSAGE_ID, event.DEDUPE_ID, event.ENVIRONMENT, event.KEYED})
-_KEPT: Final = frozenset({event.CONTENT_TYPE, event.PAYLOAD_HOURS, event.RAW})
+_KEPT: Final = frozenset({event.CONTENT_TYPE, event.PAYLOAD_HOURS, event.RAW, event.PARAMS})
 # What cannot be mended by a field is left out.
 _LEFT_OUT: Final = {
     "bad_deliver_at": event.DELIVER_AT,

@@ -35,6 +35,7 @@ _PLACES: Final[Mapping[str, str]] = {
     "app/*/endpoint/*/secret": "endpoint-secret",
     **{f"app/*/endpoint/*/{secret}": "endpoint-secret" for secret in _OTHER_SECRETS},
     "app/*/endpoint/*/stats": "statistics",
+    "app/*/endpoint/*/transformation": "endpoint-secret",  # it shows variables
     **{f"app/*/endpoint/*/{made}": "message-attempt" for made in _MAKING_ATTEMPTS},
     "app/*/events": "message",
     "app/*/integration": "integration",

@@ -20,7 +20,7 @@ from signer.standard import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 # What ends an attempt before there is a connection that a request could be sent by.
 _UNSENT: Final = frozenset(
     {Fault.DNS, Fault.BLOCKED, Fault.CONNECT_REFUSED, Fault.CONNECT, Fault.PROXY, Fault.TLS}
-    | {Fault.OAUTH, Fault.INTERNAL}
+    | {Fault.OAUTH, Fault.INTERNAL, Fault.TRANSFORMATION}
 )
 _AUTHORIZATION: Final = "authorization"
 _OURS: Final = "webhook-"

@@ -66,11 +66,9 @@ INSTEAD: Final[Mapping[str, tuple[str, ...]]] = {
         "/api/v1/stream/{stream_id}/sink/{sink_id}/skip",
         "/api/v1/stream/{stream_id}/sink/{sink_id}/transformation",
     ),
-    "Payloads are sent as they were published: shape them before.": (
+    "Give the endpoint code of its own: PATCH on its `transformation`.": (
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/connector",
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/connector/oauth/hubspot",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/transformation",
-        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/transformation/simulate",
         "/api/v1/connector",
         "/api/v1/connector/oauth/discord",
         "/api/v1/connector/oauth/hubspot",

@@ -47,6 +47,7 @@ class ErrorClass(StrEnum):
     PROTOCOL = "protocol"
     TOO_LARGE = "too_large"
     OAUTH = "oauth"
+    TRANSFORMATION = "transformation"
     INTERNAL = "internal"
     PROXY = "proxy"
     HTTP_3XX = "http_3xx"

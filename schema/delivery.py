@@ -52,6 +52,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     BY_REQUEST = "by_request"
     TEST_FAILED = "test_failed"
+    TRANSFORMATION = "transformation"  # the endpoint's own code called it off
 
 
 class Fault(StrEnum):
@@ -69,6 +70,7 @@ class Fault(StrEnum):
     PROTOCOL = "protocol"
     TOO_LARGE = "too_large"
     OAUTH = "oauth"  # the endpoint's authorization server gave no access token
+    TRANSFORMATION = "transformation"  # the endpoint's code failed; `detail` says how
     INTERNAL = "internal"  # our side, such as a secret at rest that cannot be opened
 
 
@@ -78,7 +80,7 @@ def is_success(status: int) -> bool:
 
 
 class Outcome(NamedTuple):
-    """What one attempt came to. Exactly one of `status` and `fault` is set.
+    """What one attempt came to. Unless it was called off, one of `status` and `fault` is set.
 
     A named tuple because one is made per attempt.
 
@@ -90,6 +92,8 @@ class Outcome(NamedTuple):
         control: The receiver's `webhook-delivery` header: "abort-message" or "disable".
         body: The first bytes of the answer, capped; `truncated` when there was more.
         phases_ms: dns, connect, tls, first byte, body; empty when nothing was dialled.
+        url: Where to, if not the endpoint's own.
+        cancelled: The endpoint's transformation called the delivery off; nothing was sent.
     """
 
     status: int | None = None
@@ -105,6 +109,8 @@ class Outcome(NamedTuple):
     address: str | None = None
     reused: bool = False
     tls: str | None = None
+    url: str | None = None
+    cancelled: bool = False
 
     @property
     def succeeded(self) -> bool:
@@ -134,7 +140,10 @@ class Park:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
-    """Call it off: it was to have one attempt. `disable`: why the endpoint is, if it is."""
+    """Call it off: it was to have one attempt, or nothing is to be sent.
+
+    `disable`: why the endpoint is, if it is.
+    """
 
     reason: Reason
     disable: Reason | None = None

@@ -98,6 +98,7 @@ class Rules:
         wants_event_types: Endpoints must filter by event type.
         most_endpoints: Of an app; None is any number.
         disables: Endpoints that fail for days are disabled.
+        transformations: Keys of portals may see and change endpoints' code.
     """
 
     https_only: bool
@@ -105,6 +106,7 @@ class Rules:
     wants_event_types: bool
     most_endpoints: int | None
     disables: bool
+    transformations: bool
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
@@ -116,6 +118,7 @@ class Rules:
             wants_event_types=settings.get("requireEndpointFilterTypes") is True,
             most_endpoints=most if isinstance(most, int) and most > 0 else None,
             disables=settings.get("disableEndpointOnFailure") is not False,
+            transformations=settings.get("enableTransformations") is True,
         )
 
 

@@ -33,6 +33,7 @@ CONTENT_TYPE: Final = "Hookline-Content-Type"
 DELIVER_AT: Final = "Hookline-Deliver-At"
 PAYLOAD_HOURS: Final = "Hookline-Payload-Hours"
 RAW: Final = "Hookline-Raw"
+PARAMS: Final = "Hookline-Transformations-Params"
 # The gateway's alone: the end of the message's id is derived from an idempotency key.
 KEYED: Final = "Hookline-Keyed"
 ENDPOINT: Final = "Hookline-Endpoint"
@@ -48,6 +49,7 @@ MAX_CHANNELS: Final = 10
 MAX_TAGS: Final = 5
 MOST_AHEAD: Final = timedelta(hours=24)  # of a message for later
 MAX_PAYLOAD_HOURS: Final = 2_160
+MAX_PARAMS_BYTES: Final = 8_192  # as a JSON object in ASCII
 JSON: Final = "application/json"
 _SUBJECT_TOKENS: Final = re.compile(r"[a-zA-Z0-9\-_]+(\.[a-zA-Z0-9\-_]+)*\Z")
 _PLACEHOLDER: Final = "_"
@@ -83,6 +85,7 @@ class Draft(NamedTuple):
         endpoint_id: It is for this endpoint alone.
         letter_id: It was made of this dead letter.
         once: That endpoint gets one attempt, now, whatever comes of it.
+        params: What transformations are told besides, as a JSON object.
     """
 
     message_id: str
@@ -102,6 +105,7 @@ class Draft(NamedTuple):
     endpoint_id: str | None = None
     letter_id: str | None = None
     once: bool = False
+    params: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,7 @@ def _with_headers(event: Event, app: str, event_type: str) -> Draft | Rejection:
         times = _times(headers, event.at)
     if isinstance(times, Rejection):
         return times
-    fault = _reference_fault(headers)
+    fault = _reference_fault(headers) or _params_fault(headers.get(PARAMS))
     if fault is not None:
         return fault
     endpoint_id = headers.get(ENDPOINT) or None
@@ -193,6 +197,7 @@ def _with_headers(event: Event, app: str, event_type: str) -> Draft | Rejection:
         endpoint_id=endpoint_id,
         letter_id=headers.get(DEAD_LETTER) or None,
         once=endpoint_id is not None and ONCE in headers,
+        params=headers.get(PARAMS) or None,
     )
 
 
@@ -202,6 +207,18 @@ def _reference_fault(headers: Mapping[str, str]) -> Rejection | None:
         if given and not ids.is_id(prefix, given):
             return Rejection(reason="bad_reference", detail=f"{name} must be an id, {prefix}...")
     return None
+
+
+def _params_fault(given: str | None) -> Rejection | None:
+    if not given:
+        return None
+    try:
+        if len(given) <= MAX_PARAMS_BYTES and isinstance(orjson.loads(given), dict):
+            return None
+    except orjson.JSONDecodeError:
+        pass
+    detail = f"{PARAMS} must be a JSON object of at most {MAX_PARAMS_BYTES} bytes"
+    return Rejection(reason="bad_params", detail=detail)
 
 
 def _derived(event: Event) -> str:

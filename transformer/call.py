@@ -15,12 +15,14 @@ class Limits:
         memory_bytes: Of the JavaScript heap of one call.
         result_bytes: Largest payload that goes in or comes out.
         workers: Processes for code that is quick, and as many for code that is not.
+        waiting: Calls of an owner that may wait in a queue; 0 is any number.
     """
 
     time_s: float = 0.1
     memory_bytes: int = 32 * 1_048_576
     result_bytes: int = 1_048_576
     workers: int = 1
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,10 @@ class Broken:
 
 
 Answer = Made | Broken
+
+
+class Crowded(Exception):
+    """As many calls of the owner wait as may."""
 
 
 class SandboxFault(Exception):

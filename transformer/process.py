@@ -23,6 +23,8 @@ _BOOT: Final = (
     "import sys; sys.path[:0] = sys.argv[1:-1]; from transformer.child import main; main()"
 )
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
+# What reading a frame raises that no honest process writes.
+_NONSENSE: Final = (ValueError, TypeError, RecursionError)
 _OVERTIME: Final = frozenset({-signal.SIGPROF, -signal.SIGXCPU})
 _log = logging.getLogger(__name__)
 
@@ -56,6 +58,11 @@ class Transformer:
     def pid(self) -> int:
         """The number of the process."""
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the process is known to be no more."""
+        return self._process.returncode is not None
 
     async def answers(self, batch: Sequence[Call]) -> AsyncIterator[tuple[dict[str, Any], bytes]]:
         """Hand over a batch and give the answers in order, each when it comes.
@@ -96,7 +103,7 @@ class Transformer:
         except TimeoutError:
             await self.close()
             raise Died(overtime=True, how="no answer in time") from None
-        except (asyncio.IncompleteReadError, ConnectionError, ValueError, TypeError):
+        except (asyncio.IncompleteReadError, ConnectionError, *_NONSENSE):
             await self.close()
             code = self._process.returncode
             raise Died(overtime=code in _OVERTIME, how=_ending(code)) from None

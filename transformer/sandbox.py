@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from transformer import process, wire
-from transformer.call import Answer, Broken, Call, Limits, Made, SandboxFault
+from transformer.call import Answer, Broken, Call, Crowded, Limits, Made, SandboxFault
 from transformer.child import SLOW_PART
 from transformer.process import Died, Transformer
 from transformer.turns import Ticket, Turns
@@ -53,12 +53,14 @@ class Sandbox:
         """Have code run, when its owner's turn comes.
 
         Raises:
+            Crowded: As many calls of its owner wait as may.
             SandboxFault: No code can be run on this machine.
         """
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
-        is_slow = self._slow_until.get(call.owner, 0.0) > loop.time()
-        (self._slow if is_slow else self._quick).put(Ticket(call, answer))
+        queue = self._slow if self._is_slow(call.owner) else self._quick
+        if 0 < self.limits.waiting <= queue.number_of(call.owner):
+            raise Crowded
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        queue.put(Ticket(call, answer))
         return await answer
 
     async def run(self) -> None:
@@ -79,6 +81,9 @@ class Sandbox:
             while True:
                 batch = await queue.take()
                 try:
+                    if transformer is not None and transformer.has_ended:  # while it had no work
+                        await self._ended(transformer)
+                        transformer = None
                     transformer = transformer or await self._started(batch)
                     if transformer is not None and not await self._serve(transformer, batch):
                         await self._ended(transformer)
@@ -178,6 +183,7 @@ class _Queue:
         self.put = self._waking(self._turns.put)
         self.put_back = self._waking(self._turns.put_back)
         self.take_all_of = self._turns.take_all_of
+        self.number_of = self._turns.number_of
 
     async def take(self) -> list[Ticket]:
         """Wait for the next batch."""

@@ -25,6 +25,10 @@ class Turns:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    def number_of(self, owner: str) -> int:
+        """Say how many calls of an owner wait."""
+        return len(self._waiting.get(owner, ()))
+
     def put(self, ticket: Ticket) -> None:
         """Queue a call behind those of its owner."""
         self._waiting.setdefault(ticket.call.owner, deque()).append(ticket)

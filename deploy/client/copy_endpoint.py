@@ -1,4 +1,4 @@
-"""Copies one endpoint of Svix's: what it is, the secret that signs, its headers.
+"""Copies one endpoint of Svix's: what it is, the secret that signs, its headers, its code.
 
 Header values that Svix hides are told as lost, unless somebody has set them in Hookline; those are
 left as they are.
@@ -12,6 +12,8 @@ from deploy.client.api import Api, Refused, path_of
 from deploy.client.copy_target import Deed, Target, Thing
 
 _NOT_LOOKED_AT: Final = frozenset({400, 403, 404, 405, 501})  # a server without transformations
+_INVALID: Final = 422
+_CODE: Final = ("code", "enabled", "variables")
 
 
 class CannotSign(Exception):
@@ -43,19 +45,22 @@ class EndpointCopy:
         """
         there = path_of("app", self._app_id, "endpoint", thing["id"])
         secret, headers = self._secret(there), self._source.get(f"{there}/headers")
-        self._look_at_transformation(there)
+        code = self._transformation(there)
         wanted = svix.endpoint(thing)
+        here = f"{self._above}{path_of(wanted['uid'])}"
         if present is None:
             new = {**wanted, "secret": secret, "headers": headers["headers"]}
             deed, present = self._target.put(self._above, new, None)
             if deed is Deed.MADE or present is None:
                 self._tell_hidden(headers, ())
+                if code:
+                    self._set_transformation(here, code)
                 return deed, present
-        here = f"{self._above}{path_of(wanted['uid'])}"
         deed, after = self._target.replace(here, wanted, present)
         self._changed = deed is Deed.CHANGED
         self._keep_secret(here, secret)
         self._keep_headers(here, headers)
+        self._keep_transformation(here, code)
         return Deed.CHANGED if self._changed else Deed.SAME, after
 
     def _secret(self, there: str) -> str:
@@ -64,15 +69,17 @@ class EndpointCopy:
             raise CannotSign
         return secret
 
-    def _look_at_transformation(self, there: str) -> None:
+    def _transformation(self, there: str) -> Mapping[str, Any]:
+        """Give what is to be set of the endpoint's code; nothing if it has none."""
         try:
-            found = self._source.get(f"{there}/transformation")
+            found = self._source.get(f"{there}/transformation") or {}
         except Refused as refused:
             if refused.status not in _NOT_LOOKED_AT:
                 raise
-            return
-        if found and found.get("enabled"):
-            self.lost.append("its transformation: Hookline sends payloads as they were published")
+            return {}
+        if not found.get("code"):
+            return {}
+        return {name: found[name] for name in _CODE if found.get(name) is not None}
 
     def _keep_secret(self, here: str, secret: str) -> None:
         if self._target.api.get(f"{here}/secret")["key"] != secret:
@@ -87,6 +94,22 @@ class EndpointCopy:
             gone = [name for name in present["headers"] if name not in wanted]
             body = {"headers": wanted, "deleteHeaders": gone}
             self._target.write("PATCH", f"{here}/headers", body)
+
+    def _keep_transformation(self, here: str, wanted: Mapping[str, Any]) -> None:
+        if not wanted:
+            return
+        present = self._target.api.get(f"{here}/transformation")
+        if any(present.get(name) != value for name, value in wanted.items()):
+            self._changed = True
+            self._set_transformation(here, wanted)
+
+    def _set_transformation(self, here: str, wanted: Mapping[str, Any]) -> None:
+        try:
+            self._target.write("PATCH", f"{here}/transformation", wanted)
+        except Refused as refused:
+            if refused.status != _INVALID:
+                raise
+            self.lost.append(f"its transformation: {refused}")
 
     def _tell_hidden(self, headers: Mapping[str, Any], set_by_hand: list[str] | tuple[()]) -> None:
         known = {name.lower() for name in set_by_hand}

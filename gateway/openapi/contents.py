@@ -20,11 +20,13 @@ from gateway.openapi.poller import POLLER
 from gateway.openapi.rejected_event import REJECTED_EVENT
 from gateway.openapi.statistics import STATISTICS
 from gateway.openapi.task import BACKGROUND_TASK, TASK
+from gateway.openapi.transformation import TRANSFORMATION
 
 RESOURCES: Final[tuple[Resource, ...]] = (
     APPLICATION,
     ENDPOINT,
     ENDPOINT_ACCESS,
+    TRANSFORMATION,
     EVENT_TYPE,
     MESSAGES,
     ATTEMPT,

@@ -3,7 +3,6 @@
 from typing import Final
 
 from gateway.endpoint_fields import MAX_DESCRIPTION
-from gateway.headers import MAX_HEADERS, MAX_VALUE
 from gateway.openapi.application import METADATA, POLICY, RATE, UID, WAITS
 from gateway.openapi.describe import NOTHING, PAGE, Resource, Said, choices, done, moment
 from gateway.openapi.shape import (
@@ -29,6 +28,7 @@ from gateway.routes.auto_config import SINKS
 from gateway.routes.endpoint import ALL, ONE
 from schema.endpoint import EndpointState
 from schema.event import CHANNEL_PATTERN, EVENT_TYPE_PATTERN, MAX_CHANNELS
+from schema.header_rules import MAX_HEADERS, MAX_VALUE
 from schema.health import By, HealthState
 
 EVENT_TYPES: Final = maybe(many(text(pattern=EVENT_TYPE_PATTERN), least=1))

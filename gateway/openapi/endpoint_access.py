@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from gateway.headers import MAX_HEADERS, MAX_VALUE
 from gateway.oauth_fields import (
     ALGORITHMS,
     MAX_ASSERTION_S,
@@ -31,6 +30,7 @@ from gateway.openapi.shape import (
     word,
 )
 from gateway.routes.endpoint import ONE
+from schema.header_rules import MAX_HEADERS, MAX_VALUE
 from schema.oauth import AuthMethod, GrantType
 from signer.certificate import MAX_PEM_CHARS
 

@@ -81,7 +81,8 @@ _KEPT: Final = {
     ),
     "transformationsParams": about(
         maybe(thing({}, {"rawPayload": maybe(TEXT), "headers": maybe(named(TEXT))})),
-        "A text that is sent in place of the payload, and its content-type.",
+        "A text that is sent in place of the payload, and its content-type; the rest is told to "
+        "endpoints' transformations, at most 8,192 bytes of it.",
     ),
 }
 _REFUSED: Final = thing(

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from gateway.headers import MAX_HEADERS
 from gateway.openapi.describe import NOTHING, Resource, Said, done
 from gateway.openapi.shape import (
     COUNT,
@@ -17,6 +16,7 @@ from gateway.openapi.shape import (
     thing,
 )
 from schema.address import MAX_URL_CHARS
+from schema.header_rules import MAX_HEADERS
 
 _CONFIG: Final = "/api/v1/management/environment-settings/customer-otel"
 _HEADERS: Final = "additionalHeaders"

@@ -28,6 +28,7 @@ from schema.store import (
     endpoint_secret,
     integration,
     policy,
+    transformation,
 )
 from schema.store import app as store
 from schema.store.link import Link
@@ -153,7 +154,7 @@ async def delete(request: Request, caller: Caller) -> Response:
         app = await _lock(link, request, caller)
         await store.delete(link, app, now)
         endpoint_ids = await endpoint.delete_all(link, app.id, now)
-        for secret in (endpoint_secret, endpoint_certificate, endpoint_oauth):
+        for secret in (endpoint_secret, endpoint_certificate, endpoint_oauth, transformation):
             await secret.delete_all(link, app.id, endpoint_ids)
         await integration.delete_all(link, app.id)
         await api_key.revoke_of_app(link, app.environment_id, app.id, now)

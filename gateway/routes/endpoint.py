@@ -32,6 +32,7 @@ from schema.store import (
     health,
     operational,
     policy,
+    transformation,
 )
 from schema.store import endpoint as store
 from schema.store.app import ensure_operational
@@ -187,6 +188,7 @@ async def delete(request: Request, caller: Caller) -> Response:
             await secret.delete_all(link, app.id, [endpoint.id])
         owner = api_key.Owner(environment_id=app.environment_id, app_id=app.id)
         await api_key.revoke_of_endpoint(link, owner, endpoint.id, given.clock())
+        await transformation.delete_all(link, app.id, [endpoint.id])
         await ring.note(link, given, app.id, endpoint.id)
         await trail.note(link, given, caller, "endpoint.delete", endpoint.id)
     await ring.ring(given, app.id)

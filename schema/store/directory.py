@@ -41,6 +41,7 @@ class EndpointRow:
     authorities: bytes | None
     identity: bytes | None
     oauth: tuple[int, bytes] | None
+    transforms: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,7 @@ async def apps(link: Link, app_ids: Sequence[str], now: datetime) -> list[AppRow
                 authorities=row["authorities"],
                 identity=row["identity"],
                 oauth=_oauth(row),
+                transforms=row["transforms"],
             )
         )
     return [

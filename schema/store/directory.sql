@@ -16,16 +16,19 @@ JOIN environment AS e ON e.deleted_at IS NULL
 JOIN app AS a ON a.environment_id = e.id AND a.uid = w.uid AND a.deleted_at IS NULL;
 
 -- name: endpoints :many
--- Served by endpoint_pkey, endpoint_certificate_pkey and endpoint_oauth_pkey.
+-- Served by endpoint_pkey, endpoint_certificate_pkey, endpoint_oauth_pkey and
+-- endpoint_transformation_pkey.
 SELECT e.app_id, e.id, e.url, e.event_types, e.channels, e.headers, e.throttle_rate, e.retry_policy,
        e.ordered, e.state, a.content AS authorities, i.content AS identity,
-       o.version AS oauth_version, o.config AS oauth_config
+       o.version AS oauth_version, o.config AS oauth_config,
+       t.enabled IS TRUE AND t.code IS NOT NULL AS transforms
 FROM endpoint AS e
 LEFT JOIN endpoint_certificate AS a
        ON a.app_id = e.app_id AND a.endpoint_id = e.id AND a.kind = 'authorities'
 LEFT JOIN endpoint_certificate AS i
        ON i.app_id = e.app_id AND i.endpoint_id = e.id AND i.kind = 'identity'
 LEFT JOIN endpoint_oauth AS o ON o.app_id = e.app_id AND o.endpoint_id = e.id
+LEFT JOIN endpoint_transformation AS t ON t.app_id = e.app_id AND t.endpoint_id = e.id
 WHERE e.app_id = ANY ($1::text[]) AND e.deleted_at IS NULL
 ORDER BY e.app_id, e.id;
 

@@ -34,7 +34,7 @@ WITH letters AS (
         state = CASE state WHEN 'redelivering' THEN 'parked' ELSE state END
     WHERE app_id = $1 AND message_id = ANY ($2::text[])
       AND (payload IS NOT NULL OR state = 'redelivering'))
-UPDATE message SET payload = NULL, payload_until = NULL
+UPDATE message SET payload = NULL, payload_until = NULL, params = NULL
 WHERE app_id = $1 AND id = ANY ($2::text[]) AND id BETWEEN $3 AND $4 AND payload IS NOT NULL
 RETURNING id;
 

@@ -67,6 +67,7 @@ class Taking:
         self._keyed: list[bool] = []
         self._deliver_at: list[datetime | None] = []
         self._payload_until: list[datetime | None] = []
+        self._params: list[str | None] = []
         self._rejected: list[tuple[object, ...]] = []
         self._origins: list[tuple[str, str, str | None, str | None]] = []
         self.once: list[tuple[str, str, str]] = []
@@ -95,6 +96,7 @@ class Taking:
         self._keyed.append(draft.keyed)
         self._deliver_at.append(draft.deliver_at)
         self._payload_until.append(draft.payload_until)
+        self._params.append(draft.params)
         if draft.endpoint_id or draft.letter_id:
             origin = (app_id, draft.message_id, draft.endpoint_id, draft.letter_id)
             self._origins.append(origin)
@@ -139,6 +141,10 @@ class Taking:
                 for column in (self._deliver_at, self._payload_until, self._due)
             ),
         ]
+
+    def params(self) -> str | None:
+        """Give what transformations are told besides, None where no message tells anything."""
+        return columns.texts(self._params) if any(self._params) else None
 
     def columns(self) -> list[object]:
         """Give what the statement takes after its four fixed parameters."""
@@ -205,6 +211,7 @@ async def _take(
         *taking.origins(),
         *taking.seldom(),
         [place.beside for place in places],
+        taking.params(),
     )
     stored = map(Stored, row["moved_positions"] or (), row["moved_streams"] or ())
     return Answer(

@@ -15,8 +15,8 @@
 -- what was fanned out is counted apart from the deliveries, by app and day. $41-$44 messages for one
 -- endpoint, or made of dead letters: app, message, endpoint, letter. Of the events, $45 whether the
 -- end of the id is an idempotency key, $46 when they are to be delivered, $47 until when the payload
--- is kept. All columns of events and deliveries are array literals but the payloads; $45-$48 are
--- null if they say nothing of any.
+-- is kept, $50 what transformations are told besides. All columns of events and deliveries are array
+-- literals but the payloads; $45-$48 and $50 are null if they say nothing of any.
 -- `repeated`: numbers of the events that were not stored, as their event id, key or id is known.
 -- The batch is never joined to itself: the planner takes it for a handful of rows and would compare
 -- each with each. `IN (...) IS TRUE` is looked up in a hash table.
@@ -52,10 +52,10 @@ event AS MATERIALIZED (
                          $9::text::text[], $10::text::text[], $11::text::text[],
                          $12::text::text[], $13::text::timestamptz[], $15::text::int[],
                          $16::text::int[], $45::text::bool[], $46::text::timestamptz[],
-                         $47::text::timestamptz[])
+                         $47::text::timestamptz[], $50::text::text[])
         WITH ORDINALITY AS e(source, app_id, id, event_type, event_id, channels, tags,
                              content_type, created_at, payload_at, payload_bytes, keyed,
-                             deliver_at, payload_until, number)
+                             deliver_at, payload_until, params, number)
     WHERE source = ANY (ARRAY(SELECT id FROM fenced))),
 keys AS (
     INSERT INTO message_key (app_id, key, message_id)
@@ -73,11 +73,11 @@ ledger AS (
     RETURNING app_id, message_id),
 stored AS (
     INSERT INTO message (app_id, id, event_type, event_id, channels, tags, payload, content_type,
-                         created_at, deliver_at, payload_until)
+                         created_at, deliver_at, payload_until, params)
     SELECT app_id, id, event_type, event_id, string_to_array(channels, ','),
            string_to_array(tags, ','),
            substring($14::bytea FROM payload_at FOR payload_bytes), content_type, created_at,
-           deliver_at, payload_until
+           deliver_at, payload_until, params
     FROM event AS e
     WHERE CASE WHEN event_id IS NOT NULL
                THEN (app_id, id) IN (SELECT app_id, message_id FROM ledger)

@@ -67,7 +67,7 @@ FROM message WHERE app_id = $1 AND id = ANY ($2::text[]) AND id BETWEEN $3 AND $
 WITH letters AS (
     UPDATE dead_letter SET payload = NULL, payload_until = NULL, updated_at = $3
     WHERE app_id = $1 AND message_id = $2 AND payload IS NOT NULL)
-UPDATE message SET payload = NULL, payload_until = NULL
+UPDATE message SET payload = NULL, payload_until = NULL, params = NULL
 WHERE app_id = $1 AND id = $2 RETURNING id;
 
 -- name: restore :exec

@@ -88,6 +88,9 @@ async def settle(
         arrived = [s for s in moved if s.run and s.state is State.DELIVERED]
         if arrived:
             await link.execute(_SQL["redelivered"], *_keys(arrived), now)
+        called_off = [s for s in moved if s.run and s.state is State.CANCELLED]
+        if called_off:
+            await link.execute(_SQL["called_off"], *_keys(called_off), now)
         disabled = await _disable(link, [s for s in moved if s.disable], now)
         if mail_pause_s is not None:
             await alert_mail.note_disabled(link, disabled, pause_s=mail_pause_s)

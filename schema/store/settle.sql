@@ -140,6 +140,14 @@ FROM unnest($1::text[], $2::text[], $3::text[]) AS p(app_id, message_id, endpoin
 WHERE l.app_id = p.app_id AND l.message_id = p.message_id AND l.endpoint_id = p.endpoint_id
   AND l.state || '' = 'redelivering';
 
+-- name: called_off :exec
+-- The letters of ($1 app, $2 message, $3 endpoint) that were on their way are parked again at $4.
+-- Served by dead_letter_app_id_message_id_endpoint_id_key, as above.
+UPDATE dead_letter AS l SET state = 'parked', updated_at = $4
+FROM unnest($1::text[], $2::text[], $3::text[]) AS p(app_id, message_id, endpoint_id)
+WHERE l.app_id = p.app_id AND l.message_id = p.message_id AND l.endpoint_id = p.endpoint_id
+  AND l.state || '' = 'redelivering';
+
 -- name: disable :many
 -- The receivers ($1 app, $2 endpoint) asked for no more, at $4; $3 says in which words. Gives those
 -- that were not disabled yet.

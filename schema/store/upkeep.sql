@@ -105,7 +105,7 @@ DELETE FROM kept_answer WHERE begun_at < $1;
 WITH due AS MATERIALIZED (
     SELECT app_id, id FROM message WHERE payload_until <= $1
     ORDER BY payload_until LIMIT $2 FOR UPDATE SKIP LOCKED)
-UPDATE message AS m SET payload = NULL, payload_until = NULL
+UPDATE message AS m SET payload = NULL, payload_until = NULL, params = NULL
 FROM due AS d WHERE m.app_id = d.app_id AND m.id = d.id
 RETURNING m.id;
 

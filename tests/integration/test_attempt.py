@@ -3,22 +3,25 @@ import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from ipaddress import ip_network
+from typing import cast
 
 import pytest
 
-from dispatcher.attempt import KEPT_HEADERS, Attempter
+from dispatcher.attempt import KEPT_HEADERS, Attempter, Shapes
 from dispatcher.credentials import OWN_HEADERS
 from dispatcher.egress import ProxyKind
 from dispatcher.guard import Guard, Resolve
 from dispatcher.match import Target
 from dispatcher.oauth import OauthClient
+from dispatcher.shaping import Shaped, Unshaped
 from dispatcher.tokens import Token
 from dispatcher.transport import Transport, request_head
 from dispatcher.verdict import decide
-from schema.address import AddressPolicy, check_url
+from schema.address import AddressPolicy, EndpointUrl, check_url
 from schema.delivery import Fault, Retry
 from schema.endpoint import EndpointState
 from schema.retry import RetryPolicy
@@ -73,9 +76,28 @@ def a_target(
     )
 
 
+class NoCode:
+    """No endpoint here has code that makes its requests."""
+
+    async def shape(self, *asked: object) -> Shaped:
+        raise AssertionError(asked)
+
+
+class Elsewhere:
+    """Has a request go to another place than the endpoint's."""
+
+    def __init__(self, port: int) -> None:
+        self._url = check_url(f"http://else.example.com:{port}/in", POLICY)
+
+    async def shape(self, _target: Target, _url: EndpointUrl, message: Unshaped) -> Shaped:
+        head = request_head(self._url, OWN_HEADERS)
+        return Shaped(self._url, head, message.payload, message.content_type)
+
+
 @asynccontextmanager
 async def an_attempter(
     *,
+    shaper: Shapes | None = None,
     resolve: Resolve = loopback,
     timeout_s: float = 20.0,
     kept_bytes: int = 16_384,
@@ -90,6 +112,7 @@ async def an_attempter(
         guard=guard,
         transport=transport,
         tokens=NoTokens(),
+        shaper=shaper or NoCode(),
         clock=lambda: NOW,
         timeout_s=timeout_s,
         kept_bytes=kept_bytes,
@@ -102,6 +125,27 @@ def checked(received: Received) -> Check:
     headers = dict(received.headers)
     now = NOW.timestamp()
     return verify(SECRETS, headers=headers, body=received.body, now=now)
+
+
+async def test_what_proves_who_we_are_does_not_go_where_code_sends_else() -> None:
+    async with (
+        Receiver() as receiver,
+        an_attempter(shaper=Elsewhere(receiver.port)) as attempter,
+    ):
+        target = replace(
+            a_target(receiver.port), transforms=True, oauth=cast("OauthClient", object())
+        )
+
+        elsewhere = await attempter.attempt(target, MESSAGE, BODY, "application/json")
+        own = await attempter.attempt(
+            replace(target, transforms=False), MESSAGE, BODY, "application/json"
+        )
+
+    assert elsewhere.status == 200
+    assert elsewhere.url == f"http://else.example.com:{receiver.port}/in"
+    assert own.fault is Fault.INTERNAL  # a token was asked for, of which there is none here
+    [received] = receiver.requests
+    assert received.header("authorization") is None
 
 
 @pytest.mark.parametrize("secrets", [1, 2])

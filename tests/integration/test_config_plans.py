@@ -1,6 +1,7 @@
 """What a request looks up of its tenant keeps to its indexes: plans on filled tables."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ ENDPOINTS = [
 ]
 ENVIRONMENT, APP, APP_UID = APPS[2_000]
 ENDPOINT, ENDPOINT_UID = ENDPOINTS[6_000][1:]
+MESSAGE = ids.new_id(ids.MESSAGE, NOW)
 INTEGRATION = ids.new_id(ids.INTEGRATION, NOW)
 KINDS = [kind.value for kind in CertificateKind]
 KEYS = [ids.new_id(ids.API_KEY, NOW) for _ in range(4_000)]
@@ -99,8 +101,11 @@ LOOK_UPS: list[tuple[str, str, list[Any], set[str]]] = [
         "directory",
         "endpoints",
         [[APP]],
-        {"endpoint_pkey", "endpoint_certificate_pkey", "endpoint_oauth_pkey"},
+        {"endpoint_pkey", "endpoint_certificate_pkey", "endpoint_oauth_pkey"}
+        | {"endpoint_transformation_pkey"},
     ),
+    ("transformation", "find", [APP, ENDPOINT], {"endpoint_transformation_pkey"}),
+    ("transformation", "delete_all", [APP, [ENDPOINT]], {"endpoint_transformation_pkey"}),
     ("integration", "page_up", [APP, "", 51], {"integration_pkey"}),
     ("integration", "page_down", [APP, "~", 51], {"integration_pkey"}),
     ("integration", "delete_all", [APP], {"integration_pkey"}),
@@ -181,6 +186,14 @@ async def fill(link: Link) -> None:
             [(app, e, b"c", NOW) for app, e, _ in ENDPOINTS],
             "app_id endpoint_id config updated_at",
         ),
+        "endpoint_transformation": (
+            [(app, e, "function handler(w) {}", True, NOW) for app, e, _ in ENDPOINTS],
+            "app_id endpoint_id code enabled updated_at",
+        ),
+        "message": (
+            [(app, ids.new_id(ids.MESSAGE, NOW), "type.1", "x", NOW) for app, *_ in ENDPOINTS],
+            "app_id id event_type content_type created_at",
+        ),
         "event_type": (
             [(e, f"type.{n}", *times) for e in ENVIRONMENTS for n in range(200)],
             "environment_id name created_at updated_at",
@@ -229,3 +242,16 @@ async def test_a_look_up_keeps_to_its_index(
     assert plans.scanned(plan) <= {"environment"}
     assert (stem, name) in SORTED or not plans.kinds(plan) & {"Sort", "Incremental Sort"}
     assert plans.indexes(plan) <= indexes
+
+
+@pytest.mark.parametrize("generic", [False, True], ids=["custom", "generic"])
+async def test_what_is_to_be_run_is_looked_up_by_keys(filled: Pool, *, generic: bool) -> None:
+    given = [[APP], [ENDPOINT], [MESSAGE], MESSAGE, MESSAGE]
+    due = statements.load("transformation")["due"]
+
+    async with filled.acquire() as link:
+        plan = await plans.plan_of(link, due, *given, generic=generic)
+
+    assert not plans.scanned(plan)
+    by_key = re.compile("endpoint_transformation_pkey|message_([0-9]{8}|default)_pkey")
+    assert all(by_key.fullmatch(index) for index in plans.indexes(plan))

@@ -7,14 +7,14 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from transformer import process
-from transformer.call import Answer, Broken, Call, Limits, Made, SandboxFault
+from transformer.call import Answer, Broken, Call, Crowded, Limits, Made, SandboxFault
 from transformer.sandbox import Sandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -251,6 +251,18 @@ async def test_a_transformer_that_is_killed_takes_one_call_with_it() -> None:
         assert pid not in sandbox.pids
 
 
+async def test_what_the_engine_does_not_interrupt_ends_the_process_by_its_cpu_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with a_sandbox() as (sandbox, _):
+        answer = await sandbox.call(
+            call("function handler(w) { throw {toString() { for (;;) {} }}; }")
+        )
+
+    assert str(answer) == "the code took longer than 100 ms"
+    assert "ended by SIGPROF" in caplog.text
+
+
 async def test_an_owner_that_takes_all_the_time_delays_others_by_one_call() -> None:
     async with a_sandbox(time_s=0.3) as (sandbox, ended):
         hogs = [asyncio.ensure_future(sandbox.call(call(ENDLESS, owner="hog"))) for _ in range(9)]
@@ -282,6 +294,30 @@ async def test_calls_of_one_owner_do_not_stand_before_those_of_others() -> None:
     assert len(order) - order[::-1].index("few") < 10
 
 
+async def test_no_more_calls_of_an_owner_wait_than_may() -> None:
+    async with a_sandbox(waiting=2) as (sandbox, _):
+        calls = [sandbox.call(call(QUICK, owner="many")) for _ in range(3)]
+
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert [type(answer) for answer in answers] == [Made, Made, Crowded]
+        assert isinstance(await sandbox.call(call(QUICK, owner="many")), Made)
+
+
+async def test_a_transformer_that_ended_without_work_is_started_anew_and_fails_nobody() -> None:
+    async with a_sandbox() as (sandbox, ended):
+        await sandbox.call(call(QUICK))
+        [pid] = sandbox.pids
+        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # until it was noticed, and nobody waits for it
+            while True:
+                os.kill(pid, 0)
+                await asyncio.sleep(0.01)
+
+        assert isinstance(await sandbox.call(call(QUICK)), Made)
+        assert ended == ["made", "made"]
+
+
 async def test_a_machine_without_the_engine_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_BOOT", "raise SystemExit(3)")
     async with a_sandbox() as (sandbox, _):
@@ -300,10 +336,11 @@ def refused(attempt):
     except (OSError, MemoryError):
         return "refused"
     return "done"
-print(fenced, *(refused(one) for one in (
+said = [refused(one) for one in (
     lambda: open("/etc/passwd"), lambda: socket.socket(), os.fork, lambda: os.kill(1, 0),
     lambda: os.listdir("/"), lambda: bytearray(1 << 30), lambda: os.dup(1),
-    lambda: os.execv("/bin/true", ["true"]))))
+    lambda: os.execv("/bin/true", ["true"]))]
+os.write(1, " ".join([str(fenced), *said]).encode())
 """
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from svix.api import EndpointSecretRotateIn, IntegrationIn
+from svix.api import EndpointSecretRotateIn, EndpointTransformationPatch, IntegrationIn
 
 from gateway.app import operations
 from gateway.auth import Access
@@ -87,6 +87,7 @@ OF_GROUP_ADMINS: Final = tuple(
         "auth/whoami",
     )
 )
+SETTINGS = "/api/v1/management/environment-settings"
 # What a portal's key with this capability beside ViewBase may do of what is not only looked at.
 HELD: Mapping[Capability, set[Capability]] = {
     Capability.VIEW_BASE: {Capability.VIEW_BASE},
@@ -155,6 +156,7 @@ async def ground(shared: Gateway) -> AsyncIterator[Ground]:
     async with shared.pool.acquire() as link:
         desk = Desk(gateway=shared, link=link)
         own, other = await desk.tenant("own"), await desk.tenant("other")
+        await shared.http().patch(SETTINGS, json={"enableTransformations": True})
         yield Ground(
             gateway=shared,
             link=link,
@@ -172,6 +174,13 @@ async def things_of(gateway: Gateway, tenant: Tenant) -> dict[str, str]:
     message = str((await tenant.letter(letter))["message_id"])
     svix = gateway.svix()
     await svix.endpoint.rotate_secret(tenant.app_id, tenant.endpoint_id, EndpointSecretRotateIn())
+    await svix.endpoint.transformation.patch(
+        tenant.app_id,
+        tenant.endpoint_id,
+        EndpointTransformationPatch(
+            code="const handler = w => w; // Others' code", variables={"name": "Others' value"}
+        ),
+    )
     integration = await svix.integration.create(tenant.app_id, IntegrationIn(name="Others'"))
     async with gateway.http() as http:
         keys = f"/api/v1/auth/app/{tenant.app_id}/api-token"
@@ -354,7 +363,7 @@ async def standing(ground: Ground) -> list[Any]:
     """Give all that there is of the other app."""
     tables = ("endpoint", "endpoint_secret", "endpoint_certificate", "endpoint_oauth", "message",
               "delivery", "attempt", "dead_letter", "dead_letter_group", "task", "integration",
-              "api_key", "poller", "poller_consumer")  # fmt: skip
+              "api_key", "poller", "poller_consumer", "endpoint_transformation")  # fmt: skip
     asked = " UNION ALL ".join(
         f"SELECT '{table}' AS whose, (to_jsonb(t) - 'last_used_at')::text AS what"
         f" FROM {table} AS t WHERE app_id = $1"

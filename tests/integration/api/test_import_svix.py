@@ -21,6 +21,11 @@ lent_to_the_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
 lent_to_a_test = pytest_asyncio.fixture(loop_scope="module")
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+TRANSFORMATION = {
+    "code": "function handler(webhook) { return webhook; }",
+    "enabled": True,
+    "variables": {"token": "t0k3n"},
+}
 OTHER_SECRET = "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw"
 PRIVATE = (
     "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
@@ -77,7 +82,13 @@ async def a_catalogue(there: httpx.AsyncClient) -> dict[str, Any]:
         "headers": {"X-Tenant": "7", "Authorization": "Bearer hidden"},
     })  # fmt: skip
     await do(there, "PATCH", "/event-type/user.left", {"archived": True})
+    await do(there, "PATCH", "/app/acme/endpoint/orders/transformation", TRANSFORMATION)
     return made
+
+
+async def transformation(http: httpx.AsyncClient) -> dict[str, Any]:
+    found = await do(http, "GET", "/app/acme/endpoint/orders/transformation")
+    return {name: found[name] for name in TRANSFORMATION}
 
 
 def kept(thing: dict[str, Any]) -> dict[str, Any]:
@@ -115,6 +126,7 @@ async def test_all_that_svix_shows_is_kept_and_what_it_hides_is_named(
     assert await do(http, "GET", "/app/acme/endpoint/orders/headers") == {
         "headers": {"X-Tenant": "7"}, "sensitive": [],
     }  # fmt: skip
+    assert await transformation(http) == TRANSFORMATION
 
 
 async def test_a_second_run_changes_nothing_and_a_later_one_only_what_differs(
@@ -130,6 +142,7 @@ async def test_a_second_run_changes_nothing_and_a_later_one_only_what_differs(
     await do(there, "PATCH", "/app/acme/endpoint/orders", {"disabled": False, "channels": None})
     await do(there, "PUT", "/app/acme/endpoint/orders/headers", {"headers": {"X-New": "8"}})
     await do(there, "POST", "/app/acme/endpoint/orders/secret/rotate", {"key": OTHER_SECRET})
+    await do(there, "PATCH", "/app/acme/endpoint/orders/transformation", {"enabled": False})
     later = await shell.run("import", "svix", "--json")
 
     made, same = {"event type": {"made": 2}}, {"event type": {"same": 2}, "app": {"same": 1}}
@@ -143,6 +156,7 @@ async def test_a_second_run_changes_nothing_and_a_later_one_only_what_differs(
         "headers": {"X-New": "8"}, "sensitive": ["Authorization"],
     }  # fmt: skip
     assert await do(http, "GET", "/app/acme/endpoint/orders/secret") == {"key": OTHER_SECRET}
+    assert await transformation(http) == TRANSFORMATION | {"enabled": False}
 
 
 async def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
@@ -223,7 +237,8 @@ async def test_limits_and_failures_of_svix_are_waited_for_as_it_asks(
         receiver.script("/", pass_on)
         busy = answer(429, {"Retry-After": "0.3"}, b'{"code": "rate_limited", "detail": ""}')
         receiver.script(f"{one}/secret", sequence(busy, answer(502), pass_on))
-        receiver.script(f"{one}/transformation", answer(200, body=b'{"enabled": true}'))
+        body = b'{"enabled": true, "code": "function handler( {"}'
+        receiver.script(f"{one}/transformation", answer(200, body=body))
 
         said = await shell.run("import", "svix", "--json", "--from-url", receiver.url(""))
 
@@ -232,7 +247,8 @@ async def test_limits_and_failures_of_svix_are_waited_for_as_it_asks(
     assert len(asked) == 3
     assert asked[1].at - asked[0].at >= 0.3
     (entry,) = (entry for entry in said.data["entries"] if entry["kind"] == "endpoint")
-    assert entry["lost"][0].startswith("its transformation: ")
+    [lost] = (line for line in entry["lost"] if line.startswith("its transformation: "))
+    assert "SyntaxError" in lost
 
 
 async def test_ctrl_c_ends_it_at_once_also_while_it_waits_and_another_run_goes_on(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.verdict import decide, struggles
-from schema.delivery import Delivered, Fault, Outcome, Park, Reason, Retry, Verdict
+from schema.delivery import Cancel, Delivered, Fault, Outcome, Park, Reason, Retry, Verdict
 from schema.retry import RetryPolicy
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -113,3 +113,10 @@ def test_an_endpoint_that_cannot_keep_up_with_connections_struggles(fault: Fault
     too_much = {Fault.TIMEOUT, Fault.CONNECT, Fault.CONNECT_REFUSED, Fault.RESET, Fault.OAUTH}
 
     assert struggles(Outcome(fault=fault)) == (fault in too_much)
+
+
+def test_what_code_calls_off_is_cancelled_whatever_is_left_of_the_schedule() -> None:
+    for failures in (0, 99):
+        verdict = decided(Outcome(cancelled=True), failures=failures)
+
+        assert verdict == Cancel(reason=Reason.TRANSFORMATION)

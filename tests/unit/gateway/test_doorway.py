@@ -95,8 +95,8 @@ async def test_errors_of_ours_unknown_paths_and_methods_have_their_answers() -> 
         ("POST", "/api/v1/stream", "make endpoints"),
         ("GET", "/ingest/api/v1/source/src_1/endpoint", "publish it"),
         ("DELETE", "/api/v1/app/a/destination/d/", "/api/v1/app/{app_id}/endpoint"),
-        ("PATCH", "/api/v1/connector", "as they were published"),
-        ("POST", "/api/v1/app/a/endpoint/e/connector", "shape them before"),
+        ("PATCH", "/api/v1/connector", "code of its own"),
+        ("POST", "/api/v1/app/a/endpoint/e/connector", "code of its own"),
     ],
 )
 async def test_what_svix_has_and_we_have_not_is_answered_501_with_what_to_use_instead(

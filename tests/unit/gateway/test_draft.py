@@ -1,6 +1,7 @@
 """Messages as requests give them: for later, for a while, raw."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -73,11 +74,24 @@ def test_a_raw_payload_takes_the_payloads_place() -> None:
 
     assert draft.payload == "<a\u00e9/>".encode()
     assert draft.is_raw
-    assert draft.headers == {event.RAW: "1", event.CONTENT_TYPE: "text/xml"}
+    told = draft.headers[event.PARAMS]
+    assert json.loads(told) == {"headers": {"Content-Type": "text/xml"}, "mine": 1}
+    assert draft.headers == {event.RAW: "1", event.CONTENT_TYPE: "text/xml", event.PARAMS: told}
 
 
-def test_parameters_without_a_raw_payload_change_nothing() -> None:
-    assert read(transformationsParams={"mine": 1}) == read()
+def test_other_parameters_are_told_to_transformations_and_change_nothing_else() -> None:
+    draft = read(transformationsParams={"mine": "\u00e9\n"})
+
+    assert draft.headers == {event.PARAMS: '{"mine":"\\u00e9\\n"}'}
+    assert replace(draft, headers=None) == read()
+    assert read(transformationsParams={}) == read()
+
+
+def test_parameters_are_bounded_as_they_travel() -> None:
+    most = "x" * (event.MAX_PARAMS_BYTES - len('{"mine":""}'))
+
+    assert read(transformationsParams={"mine": most}).headers is not None
+    assert fault_of(transformationsParams={"mine": most + "x"}) == "body.transformationsParams"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.body import Fields
-from gateway.headers import MAX_HEADERS, merged, read_headers, seal, split, unseal
+from gateway.headers import merged, read_headers, seal, split, unseal
+from schema.header_rules import MAX_HEADERS
 from signer.vault import Vault
 
 

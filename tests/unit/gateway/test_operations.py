@@ -168,6 +168,10 @@ def test_every_scope_is_of_some_operation_and_an_apps_key_takes_those_that_it_ca
         ("GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/ca", "endpoint:Read"),
         ("GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/mtls-config", "endpoint-secret:Read"),
         ("PUT /api/v1/app/{app_id}/endpoint/{endpoint_id}/oauth", "endpoint-secret:Write"),
+        (
+            "PATCH /api/v1/app/{app_id}/endpoint/{endpoint_id}/transformation",
+            "endpoint-secret:Write",
+        ),
         ("POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/recover", "message-attempt:Write"),
         ("GET /api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}", "message-attempt:Read"),
         ("POST /api/v1/app/{app_id}/msg", "message:create"),
