@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
 import asyncpg
 import nats.errors
@@ -10,6 +11,7 @@ import nats.errors
 from schema.errors import Unavailable
 from schema.store.pool import reachable
 
+_AGAIN_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -30,3 +32,16 @@ async def rounds(name: str, once: Callable[[], Awaitable[bool]], *, pause_s: flo
             _log.warning("%s waits: %r", name, error.__cause__ or error)
         if not more:
             await asyncio.sleep(pause_s)
+
+
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until all have ended.
+
+    Before Python 3.12 `asyncio.wait_for`, which libraries use, swallows a cancellation that comes
+    together with what it waits for; a task that does something for ever then goes on.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_AGAIN_S)

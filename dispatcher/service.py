@@ -38,7 +38,7 @@ from dispatcher.parts import Parts
 from dispatcher.pool import PoolLimits
 from dispatcher.reconcile import Reconciler
 from dispatcher.refill import Refill
-from dispatcher.rounds import rounds
+from dispatcher.rounds import end, rounds
 from dispatcher.schedule import Schedule
 from dispatcher.sender import Sender
 from dispatcher.settle import Settled, Settler
@@ -243,9 +243,7 @@ class Dispatcher:
         for task in takers:
             task.cancel()
         await self._sender.drain(self._given.config.drain_s)
-        for task in finishers:
-            task.cancel()
-        await asyncio.wait(finishers)
+        await end([*takers, *finishers])
         with suppress(Unavailable):
             await self._tasks.leave()
             await self._shards.leave()
