@@ -25,6 +25,7 @@ _BOOT: Final = (
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 # What reading a frame raises that no honest process writes.
 _NONSENSE: Final = (ValueError, TypeError, RecursionError)
+_LEAVE_S: Final = 1.0  # from hanging up to the end
 _OVERTIME: Final = frozenset({-signal.SIGPROF, -signal.SIGXCPU})
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,12 @@ class Transformer:
         self._to.close()
         await self._process.wait()
 
+    async def _left(self) -> None:
+        """Let a process that hung up end by itself: to kill it may lose what ended it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_S):
+                await self._process.wait()
+
     async def ready(self) -> None:
         """Wait until it is.
 
@@ -103,7 +110,9 @@ class Transformer:
         except TimeoutError:
             await self.close()
             raise Died(overtime=True, how="no answer in time") from None
-        except (asyncio.IncompleteReadError, ConnectionError, *_NONSENSE):
+        except (asyncio.IncompleteReadError, ConnectionError, *_NONSENSE) as error:
+            if not isinstance(error, _NONSENSE):
+                await self._left()
             await self.close()
             code = self._process.returncode
             raise Died(overtime=code in _OVERTIME, how=_ending(code)) from None
