@@ -38,8 +38,8 @@ from tests.tenants import Desk
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # Of an operation, right ones and wrong ones; `scripts/fuzz` makes more.
-RIGHT = int(os.environ.get("FUZZ_REQUESTS", "24"))
-MOST = {GenerationMode.POSITIVE: RIGHT, GenerationMode.NEGATIVE: max(RIGHT // 4, 1)}
+RIGHT = int(os.environ.get("FUZZ_REQUESTS", "60"))
+MOST = {GenerationMode.POSITIVE: RIGHT, GenerationMode.NEGATIVE: max(RIGHT // 6, 1)}
 UID = "0"  # what requests name first
 IDENTITY = issue(None).identity
 ACCESS: Mapping[str, object] = {
