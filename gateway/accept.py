@@ -69,8 +69,10 @@ class Door:
         recent = given.publisher.recent
         wanted = wanted_of(message, key)
         known = known_of_late(recent, wanted)
-        if known == NOTHING_KNOWN and asks_ledger(wanted, key):
+        if known is NOTHING_KNOWN and asks_ledger(wanted, key):
             known = await self._ledger.ask(wanted, partial(ask_ledger, given))
+        if known is NOTHING_KNOWN:
+            return None
         ident = first_of(known, message, key)
         if ident is None:
             return None
@@ -90,12 +92,14 @@ def asks_ledger(wanted: Wanted, key: Key | None) -> bool:
 
 
 def known_of_late(recent: Recent, wanted: Wanted) -> Known:
-    """Say what this gateway accepted a moment ago."""
+    """Say what this gateway accepted a moment ago; `NOTHING_KNOWN` itself, if nothing."""
     by_event_id = by_key = None
     if wanted.event_id is not None:
         by_event_id = recent.get(wanted.app_id, wanted.event_id)
     if wanted.key is not None:
         by_key = recent.keyed(wanted.app_id, wanted.key)
+    if by_event_id is None and by_key is None:
+        return NOTHING_KNOWN
     return Known(
         None if by_event_id is None else by_event_id.id, None if by_key is None else by_key.id
     )

@@ -5,9 +5,8 @@ clients send one with every POST (`auto_` and a new UUID), and the same when the
 """
 
 import hashlib
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.requests import Request
 
@@ -20,8 +19,7 @@ _RETRY: Final = b"svix-retry-count"
 _AUTOMATIC: Final = b"auto_"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(NamedTuple):
     """What a request and its repeats have in common.
 
     Attributes:
@@ -56,4 +54,4 @@ def read_key(request: Request, caller: Caller) -> Key | None:
     who = f"{caller.environment_id}\n{caller.key_id}\n{request.scope['path'].rstrip('/')}\n"
     where = request.scope["query_string"]
     digest = hashlib.sha256(b"%b%b\n%b" % (who.encode(), where, text)).digest()
-    return Key(digest=digest, is_fresh=text.startswith(_AUTOMATIC) and not again)
+    return Key(digest, text.startswith(_AUTOMATIC) and not again)

@@ -73,8 +73,13 @@ class Site:
         await asyncio.sleep(SETTLE_S)
         await self.receiver.ask("reset")
 
-    async def paced(self, app_id: str, *, rate: float, seconds: float, http: bool = False) -> Paced:
-        """Publish at a constant rate, by NATS or by HTTP; gives what came of it."""
+    async def paced(
+        self, app_id: str, *, rate: float, seconds: float, http: bool = False, keyed: bool = True
+    ) -> Paced:
+        """Publish at a constant rate, by NATS or by HTTP; gives what came of it.
+
+        `keyed`: by HTTP each request has an idempotency key, as Svix's clients send them.
+        """
         number = round(rate * seconds)
         await self.receiver.ask("reset")
         how: dict[str, object] = (
@@ -83,6 +88,7 @@ class Site:
                 "key": self.here.key,
                 "app_id": app_id,
                 "connections": CONNECTIONS,
+                "keyed": keyed,
             }
             if http
             else {"nats_url": self.here.nats_url, "subject": subject(app_id)}

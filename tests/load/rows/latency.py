@@ -2,20 +2,25 @@
 
 Events come at a constant rate, whatever becomes of the ones before, each published by itself: by
 NATS, where each is synced by itself, as far as that goes; and by HTTP, where a gateway commits
-groups. The baseline posts straight to the same receiver with our transport, at the same rate.
+groups, with idempotency keys and without. The baseline posts straight to the same receiver with our
+transport, at the same rate.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Final
 
-from tests.load.site import Run, Site, first_arrivals, latency_ms, opened, patience_s
+from tests.load.site import Paced, Run, Site, first_arrivals, latency_ms, opened, patience_s
 from tests.load.table import Bound, Figure, at_most
 from tests.load.workers import Arrival
 
-_RATES: Final = ((50, False), (500, False), (500, True), (2_000, True))  # events/s, by HTTP
+_BY_NATS: Final = (50, 500)  # events/s
+_BY_HTTP: Final = (500, 2_000)
+# With keys? A machine is now faster, now slower, by more than what keys cost.
+_TURNS: Final = (False, True, True, False, True, False, False, True)
 _PARTS: Final = (("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("max", 100.0))
 _HELD_RATE: Final = 500
 _HELD: Final[Mapping[str, Bound]] = {"p50": at_most(5.0), "p99": at_most(25.0)}
+_AS_WITHOUT: Final[Mapping[str, Bound]] = {"p50": at_most(1.1, of_baseline=True)}
 
 
 async def measure(run: Run) -> AsyncGenerator[Figure]:
@@ -24,27 +29,69 @@ async def measure(run: Run) -> AsyncGenerator[Figure]:
         app_id = await site.here.with_endpoint(site.receiver.url())
         await site.here.start_and_own(1)
         await site.warm_up(app_id)
-        straight = list[Arrival]()
-        for rate, http in _RATES:
-            if not (http and rate == _HELD_RATE):
-                straight = await _straight(site, rate)
-            paced = await site.paced(app_id, rate=rate, seconds=run.scale.latency_s, http=http)
-            title = f"{rate:,}/s by {'HTTP' if http else 'NATS'}"
-            came = paced.arrivals
-            for name, part in _PARTS:
-                yield Figure(
-                    name=f"{title}, {name}",
-                    value=latency_ms(came, part),
-                    unit="ms",
-                    baseline=latency_ms(straight, part),
-                    held_to=_HELD.get(name) if rate == _HELD_RATE else None,
-                    samples=len(came),
-                )
-            yield Figure(
-                name=f"{title}, publisher late, p99",
-                value=paced.publisher_late_ms,
-                unit="ms",
-            )
+        for rate in _BY_NATS:
+            straight = await _straight(site, rate)
+            paced = await site.paced(app_id, rate=rate, seconds=run.scale.latency_s)
+            for figure in _figures(f"{rate:,}/s by NATS", [paced], straight, _held(rate)):
+                yield figure
+        for rate in _BY_HTTP:
+            straight = await _straight(site, rate)
+            without, keyed = await _both(site, app_id, rate)
+            name = f"{rate:,}/s by HTTP"
+            for figure in (
+                *_figures(f"{name}, no keys", without, straight, {}),
+                *_figures(name, keyed, straight, _held(rate)),
+                *_compared(f"{name}, against no keys", keyed, without),
+            ):
+                yield figure
+
+
+async def _both(site: Site, app_id: str, rate: int) -> tuple[list[Paced], list[Paced]]:
+    """Publish by HTTP without idempotency keys and with them, in turns."""
+    came = {False: list[Paced](), True: list[Paced]()}
+    seconds = site.run.scale.latency_s * 2 / len(_TURNS)
+    for keyed in _TURNS:
+        came[keyed].append(
+            await site.paced(app_id, rate=rate, seconds=seconds, http=True, keyed=keyed)
+        )
+    return came[False], came[True]
+
+
+def _held(rate: int) -> Mapping[str, Bound]:
+    return _HELD if rate == _HELD_RATE else {}
+
+
+def _figures(
+    title: str, came: Sequence[Paced], straight: list[Arrival], held: Mapping[str, Bound]
+) -> Iterator[Figure]:
+    arrivals = _arrivals(came)
+    for name, part in _PARTS:
+        yield Figure(
+            name=f"{title}, {name}",
+            value=latency_ms(arrivals, part),
+            unit="ms",
+            baseline=latency_ms(straight, part),
+            held_to=held.get(name),
+            samples=len(arrivals),
+        )
+    late_ms = max(one.publisher_late_ms for one in came)
+    yield Figure(name=f"{title}, publisher late, p99", value=late_ms, unit="ms")
+
+
+def _compared(title: str, keyed: Sequence[Paced], without: Sequence[Paced]) -> Iterator[Figure]:
+    """Set events with idempotency keys beside events without."""
+    for name, part in _PARTS[:-1]:
+        yield Figure(
+            name=f"{title}, {name}",
+            value=latency_ms(_arrivals(keyed), part),
+            unit="ms",
+            baseline=latency_ms(_arrivals(without), part),
+            held_to=_AS_WITHOUT.get(name),
+        )
+
+
+def _arrivals(came: Sequence[Paced]) -> list[Arrival]:
+    return [arrival for one in came for arrival in one.arrivals]
 
 
 async def _straight(site: Site, rate: int) -> list[Arrival]:
