@@ -1,7 +1,7 @@
 """Operators who name the log of attempts are told of each, once, many in one webhook."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -292,12 +292,6 @@ async def test_only_one_dispatcher_tells_of_attempts_at_a_time(
         await telling(pool, bus).once()
 
     assert (await lines(pool), await waiting(pool)) == ([], 1)
-
-
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as running:
-        yield running
 
 
 @pytest.mark.usefixtures("stream")

@@ -1,50 +1,27 @@
 """What a dispatcher makes of how endpoints are reached, out of their rows; and when anew."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 
-from dispatcher.match import Directory, Target
+from dispatcher.match import Target
 from schema.certificate import CONTEXT, CertificateKind, EndpointCertificate
 from schema.endpoint import secret_context
 from schema.store import endpoint_certificate
-from schema.store.changes import Changes
-from schema.store.link import Pool
 from tests.authorization import set_oauth
 from tests.certificates import DAY, authority_pem, issue
-from tests.dispatching import VAULT, World, config, eventually, new_world, now
+from tests.directories import HearingDirectory
+from tests.dispatching import VAULT, World, now
 from tests.receiver import make_authority
-from tests.services import SHARDS
 
 URL = "https://127.0.0.1:9443/hook"
 CA, CLIENT = authority_pem(make_authority()), issue(None).identity
 KINDS = CertificateKind
 
 
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
-
-
-@pytest_asyncio.fixture
-async def directory(pool: Pool) -> AsyncIterator[Directory]:
-    """Lend a directory that hears of changes."""
-    made = Directory(pool=pool, vault=VAULT, config=config(), shards=SHARDS)
-    changes = Changes(pool, on_change=made.changed, on_break=made.forget_all)
-    made.sync = changes.sync  # type: ignore[attr-defined]
-    task = asyncio.create_task(changes.run())
-    await eventually(lambda: changes.hears)
-    yield made
-    task.cancel()
-    await asyncio.wait([task])
-
-
-async def target(directory: Directory, app_id: str) -> Target:
-    await directory.sync()  # type: ignore[attr-defined]
-    [found] = (await directory.find({(None, app_id)}, now())).values()
+async def target(directory: HearingDirectory, app_id: str) -> Target:
+    found = await directory.found(app_id)
+    assert found is not None
     [made] = found.targets.values()
     return made
 
@@ -64,7 +41,7 @@ def sealed(app_id: str, endpoint_id: str) -> bytes:
 
 
 async def test_every_change_of_how_an_endpoint_is_reached_is_heard_of(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     endpoint_id = await world.endpoint(app_id, URL)
@@ -91,7 +68,7 @@ async def test_every_change_of_how_an_endpoint_is_reached_is_heard_of(
 
 
 async def test_the_same_server_is_verified_alike_when_it_is_asked_for_tokens(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     place = (app_id, await world.endpoint(app_id, URL))
@@ -108,7 +85,7 @@ async def test_the_same_server_is_verified_alike_when_it_is_asked_for_tokens(
 
 
 async def test_a_token_url_that_is_not_allowed_any_more_is_a_fault_of_the_tokens_alone(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     place = (app_id, await world.endpoint(app_id, URL))
@@ -123,7 +100,7 @@ async def test_a_token_url_that_is_not_allowed_any_more_is_a_fault_of_the_tokens
 
 @pytest.mark.parametrize("table", ["endpoint_certificate", "endpoint_oauth"])
 async def test_what_was_sealed_for_another_endpoint_is_a_fault_and_never_used(
-    world: World, directory: Directory, table: str
+    world: World, directory: HearingDirectory, table: str
 ) -> None:
     app_id = await world.app()
     place = (app_id, await world.endpoint(app_id, URL))
@@ -141,7 +118,7 @@ async def test_what_was_sealed_for_another_endpoint_is_a_fault_and_never_used(
 
 
 async def test_a_target_that_differs_in_no_way_is_reached_as_before(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     await world.endpoint(app_id, URL)

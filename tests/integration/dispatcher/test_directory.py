@@ -1,53 +1,26 @@
 """What a dispatcher knows of apps and endpoints is never older than the last change it heard of."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 
 from dispatcher import match
-from dispatcher.match import Directory, Tenant
 from schema import ids
 from schema.endpoint import EndpointState, secret_context
-from schema.store.changes import Changes
-from schema.store.link import Pool
-from tests.dispatching import VAULT, World, config, eventually, new_world, now
+from tests.directories import HearingDirectory
+from tests.dispatching import VAULT, World, config, eventually, now
 from tests.services import SHARDS
 
 URL = "http://127.0.0.1:9/hook"
 
 
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
-
-
-@pytest_asyncio.fixture
-async def directory(pool: Pool) -> AsyncIterator[Directory]:
-    """Lend a directory that hears of changes."""
-    made = Directory(pool=pool, vault=VAULT, config=config(), shards=SHARDS)
-    changes = Changes(pool, on_change=made.changed, on_break=made.forget_all)
-    made.sync = changes.sync  # type: ignore[attr-defined]
-    task = asyncio.create_task(changes.run())
-    await eventually(lambda: changes.hears)
-    yield made
-    task.cancel()
-    await asyncio.wait([task])
-
-
-async def found(directory: Directory, app: str, environment: str | None = None) -> Tenant | None:
-    await directory.sync()  # type: ignore[attr-defined]
-    return (await directory.find({(environment, app)}, now())).get((environment, app))
-
-
-async def test_an_app_is_found_by_id_and_by_uid(world: World, directory: Directory) -> None:
+async def test_an_app_is_found_by_id_and_by_uid(world: World, directory: HearingDirectory) -> None:
     app_id = await world.app(uid="acme", rate=7)
 
-    by_id = await found(directory, app_id)
-    by_uid = await found(directory, "acme")
-    there = await found(directory, "acme", world.environment_id)
+    by_id = await directory.found(app_id)
+    by_uid = await directory.found("acme")
+    there = await directory.found("acme", world.environment_id)
 
     assert there == directory.tenant(app_id)
     assert by_id == by_uid == there
@@ -56,7 +29,9 @@ async def test_an_app_is_found_by_id_and_by_uid(world: World, directory: Directo
     assert by_id.shard == ids.shard_of(app_id, SHARDS)
 
 
-async def test_environments_see_nothing_of_each_other(world: World, directory: Directory) -> None:
+async def test_environments_see_nothing_of_each_other(
+    world: World, directory: HearingDirectory
+) -> None:
     other = ids.new_id(ids.ENVIRONMENT, now())
     await world.pool.execute(
         "INSERT INTO environment (id, name, created_at, updated_at) VALUES ($1, 'x', now(), now())",
@@ -65,22 +40,22 @@ async def test_environments_see_nothing_of_each_other(world: World, directory: D
     here = await world.app(uid="acme")
     there = await World(pool=world.pool, environment_id=other).app(uid="acme")
 
-    in_default, in_other = await found(directory, "acme"), await found(directory, "acme", other)
+    in_default, in_other = await directory.found("acme"), await directory.found("acme", other)
 
     assert in_default is not None
     assert in_other is not None
     assert (in_default.id, in_other.id) == (here, there)
-    assert await found(directory, here, other) is None
-    assert await found(directory, there, world.environment_id) is None
-    assert await found(directory, there) == in_other, "an id says its environment itself"
+    assert await directory.found(here, other) is None
+    assert await directory.found(there, world.environment_id) is None
+    assert await directory.found(there) == in_other, "an id says its environment itself"
 
 
 async def test_what_does_not_exist_is_not_found_until_it_does(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     for name in ("nobody", ids.new_id(ids.APP, now()), "a b", "é\u2028", "x" * 300):
-        assert await found(directory, name) is None
-        assert await found(directory, name) is None
+        assert await directory.found(name) is None
+        assert await directory.found(name) is None
 
         await world.pool.execute(
             """INSERT INTO app (environment_id, id, uid, name, created_at, updated_at)
@@ -90,7 +65,7 @@ async def test_what_does_not_exist_is_not_found_until_it_does(
             name,
         )
 
-        assert await found(directory, name) is not None
+        assert await directory.found(name) is not None
 
 
 @pytest.mark.parametrize(
@@ -102,18 +77,20 @@ async def test_what_does_not_exist_is_not_found_until_it_does(
     ],
 )
 async def test_what_was_deleted_is_not_found_any_more(
-    world: World, directory: Directory, statement: str
+    world: World, directory: HearingDirectory, statement: str
 ) -> None:
     app_id = await world.app(uid="acme")
-    assert await found(directory, "acme") is not None
+    assert await directory.found("acme") is not None
 
     await world.pool.execute(statement)
 
-    assert await found(directory, "acme") is None
-    assert await found(directory, app_id) is None
+    assert await directory.found("acme") is None
+    assert await directory.found(app_id) is None
 
 
-async def test_every_change_of_an_endpoint_is_heard_of(world: World, directory: Directory) -> None:
+async def test_every_change_of_an_endpoint_is_heard_of(
+    world: World, directory: HearingDirectory
+) -> None:
     app_id = await world.app()
     endpoint_id = await world.endpoint(app_id, URL)
     for change, attribute, value in (
@@ -124,9 +101,9 @@ async def test_every_change_of_an_endpoint_is_heard_of(world: World, directory: 
         ("channels = '{x}'", "channels", frozenset({"x"})),
         ("ordered = true", "ordered", True),
     ):
-        before = await found(directory, app_id)
+        before = await directory.found(app_id)
         await world.pool.execute(f"UPDATE endpoint SET {change}")
-        after = await found(directory, app_id)
+        after = await directory.found(app_id)
 
         assert before is not None
         assert after is not None
@@ -134,7 +111,7 @@ async def test_every_change_of_an_endpoint_is_heard_of(world: World, directory: 
         assert getattr(after.targets[endpoint_id], attribute) == value
 
 
-async def test_the_nearest_retry_policy_counts(world: World, directory: Directory) -> None:
+async def test_the_nearest_retry_policy_counts(world: World, directory: HearingDirectory) -> None:
     app_id = await world.app()
     endpoint_id = await world.endpoint(app_id, URL)
 
@@ -146,7 +123,7 @@ async def test_the_nearest_retry_policy_counts(world: World, directory: Director
         'UPDATE endpoint SET retry_policy = \'{"base": 3, "attempts": 2}\'',
     ):
         await world.pool.execute(statement)
-        tenant = await found(directory, app_id)
+        tenant = await directory.found(app_id)
         assert tenant is not None
         waits.append(tenant.targets[endpoint_id].retry_policy.waits_s)
 
@@ -165,7 +142,7 @@ async def policy_of_type(world: World, environment_id: str, name: str, policy: s
 
 
 async def test_the_policy_of_an_event_type_stands_between_the_endpoints_and_the_apps(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     plain, own = [await world.endpoint(app_id, URL, policy=policy) for policy in (None, [9])]
@@ -173,7 +150,7 @@ async def test_the_policy_of_an_event_type_stands_between_the_endpoints_and_the_
     await policy_of_type(world, world.environment_id, "a.b", "[5]")
     await policy_of_type(world, world.environment_id, "nonsense", '"often"')
 
-    tenant = await found(directory, app_id)
+    tenant = await directory.found(app_id)
 
     assert tenant is not None
     names = ("a.b", "nonsense", "other")
@@ -182,7 +159,7 @@ async def test_the_policy_of_an_event_type_stands_between_the_endpoints_and_the_
 
 
 async def test_a_policy_of_an_event_type_counts_in_its_environment_alone_and_not_for_operators(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id, operational = await world.app(), await world.app()
     endpoints = [await world.endpoint(app, URL) for app in (app_id, operational)]
@@ -195,7 +172,7 @@ async def test_a_policy_of_an_event_type_counts_in_its_environment_alone_and_not
     await policy_of_type(world, other, "a.b", "[5]")
     await policy_of_type(world, world.environment_id, "told", "[5]")
 
-    tenants = [await found(directory, app) for app in (app_id, operational)]
+    tenants = [await directory.found(app) for app in (app_id, operational)]
 
     waits = [
         tenant.targets[endpoint].policy(name).waits_s
@@ -206,11 +183,11 @@ async def test_a_policy_of_an_event_type_counts_in_its_environment_alone_and_not
 
 
 async def test_a_change_to_the_policy_of_an_event_type_reaches_what_is_in_memory(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     endpoint_id = await world.endpoint(app_id, URL)
-    tenant = await found(directory, app_id)
+    tenant = await directory.found(app_id)
     assert tenant is not None
     target = tenant.targets[endpoint_id]
     keeping = asyncio.create_task(directory.keep_policies())
@@ -232,20 +209,20 @@ async def test_a_change_to_the_policy_of_an_event_type_reaches_what_is_in_memory
 
 
 async def test_a_stored_policy_that_is_nonsense_harms_nobody_else(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     endpoint_id = await world.endpoint(app_id, URL)
     await world.pool.execute("UPDATE endpoint SET retry_policy = '\"often\"'")
 
-    tenant = await found(directory, app_id)
+    tenant = await directory.found(app_id)
 
     assert tenant is not None
     assert tenant.targets[endpoint_id].retry_policy == config().retry_policy
 
 
 async def test_an_endpoint_that_cannot_be_sent_to_is_known_with_the_fault_and_still_matches(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     for statement in (
@@ -257,7 +234,7 @@ async def test_an_endpoint_that_cannot_be_sent_to_is_known_with_the_fault_and_st
     ):
         endpoint_id = await world.endpoint(app_id, URL)
         await world.pool.execute(statement, endpoint_id)
-        tenant = await found(directory, app_id)
+        tenant = await directory.found(app_id)
 
         assert tenant is not None
         assert tenant.targets[endpoint_id].fault
@@ -265,7 +242,7 @@ async def test_an_endpoint_that_cannot_be_sent_to_is_known_with_the_fault_and_st
 
 
 async def test_every_live_secret_signs_the_current_one_first(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     endpoint_id = await world.endpoint(app_id, URL)
@@ -277,7 +254,7 @@ async def test_every_live_secret_signs_the_current_one_first(
         VAULT.seal(b"whsec_" + b"A" * 32, context=secret_context(app_id, endpoint_id)),
     )
 
-    tenant = await found(directory, app_id)
+    tenant = await directory.found(app_id)
 
     assert tenant is not None
     target = tenant.targets[endpoint_id]
@@ -289,7 +266,7 @@ async def test_every_live_secret_signs_the_current_one_first(
 
 
 async def test_an_app_that_changes_while_it_is_read_is_given_but_not_kept(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     app_id = await world.app()
     link = await world.pool.acquire()
@@ -306,7 +283,7 @@ async def test_an_app_that_changes_while_it_is_read_is_given_but_not_kept(
     assert directory.tenant(app_id) is None
 
 
-async def test_reading_ends_however_much_changes(world: World, directory: Directory) -> None:
+async def test_reading_ends_however_much_changes(world: World, directory: HearingDirectory) -> None:
     """Somebody makes endpoints all the time; others' events must not wait for the end of it."""
     app_id, busy = await world.app(uid="acme"), await world.app()
     going = True
@@ -326,7 +303,7 @@ async def test_reading_ends_however_much_changes(world: World, directory: Direct
 
 
 async def test_more_apps_than_fit_into_memory_are_all_found(
-    world: World, directory: Directory, monkeypatch: pytest.MonkeyPatch
+    world: World, directory: HearingDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(match, "MAX_APPS", 3)
     monkeypatch.setattr(match, "APPS_PER_READ", 2)
@@ -342,15 +319,15 @@ async def test_more_apps_than_fit_into_memory_are_all_found(
 
 
 async def test_a_uid_that_went_to_another_app_is_found_there(
-    world: World, directory: Directory
+    world: World, directory: HearingDirectory
 ) -> None:
     old, new = await world.app(uid="acme"), await world.app()
-    first = await found(directory, "acme")
+    first = await directory.found("acme")
     async with world.pool.acquire() as link, link.transaction():
         await link.execute("UPDATE app SET uid = NULL WHERE id = $1", old)
         await link.execute("UPDATE app SET uid = 'acme' WHERE id = $1", new)
 
-    second = await found(directory, "acme")
+    second = await directory.found("acme")
 
     assert first is not None
     assert second is not None

@@ -1,11 +1,9 @@
 """Messages for later are sent then and hold up nobody; raw payloads are sent as they are."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client
 
 from schema import event
@@ -15,12 +13,6 @@ from tests.receiver import Receiver
 from tests.services import Services
 
 pytestmark = pytest.mark.usefixtures("stream")
-
-
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as listening:
-        yield listening
 
 
 @pytest.mark.parametrize("ordered", [False, True])

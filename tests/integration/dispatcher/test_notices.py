@@ -5,7 +5,6 @@ import json
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from prometheus_client import CollectorRegistry
@@ -19,14 +18,9 @@ from schema.event import STREAM
 from schema.operational import Kind
 from schema.store import operational as store
 from schema.store.link import Pool
-from tests.dispatching import VAULT, World, config, new_world, now
+from tests.dispatching import VAULT, World, config, now
 from tests.operators import listening, told
 from tests.services import SHARDS
-
-
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
 
 
 def notices(pool: Pool, bus: Client, *, later: timedelta = timedelta(), **changes: int) -> Notices:

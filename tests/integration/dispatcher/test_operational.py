@@ -21,7 +21,6 @@ from tests.dispatching import (
     World,
     dispatching,
     eventually,
-    new_world,
     publish,
     resend,
 )
@@ -48,11 +47,6 @@ class Stage:
         """Give what operators were sent, once it is so much."""
         requests = await self.receiver.wait_for(number, path=path)
         return [json.loads(request.body) for request in requests]
-
-
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
 
 
 @pytest_asyncio.fixture

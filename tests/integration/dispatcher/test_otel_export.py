@@ -50,12 +50,6 @@ async def world(pool: Pool) -> World:
     return await settling.owned_world(pool)
 
 
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as running:
-        yield running
-
-
 class Exporting:
     """An export with a clock that can be put on, and the transport that it goes by."""
 

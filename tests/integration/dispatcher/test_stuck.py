@@ -8,22 +8,11 @@ import pytest
 import pytest_asyncio
 
 from schema.store.link import Pool
-from tests.dispatching import Running, World, dispatching, eventually, new_world
+from tests.dispatching import Running, World, dispatching, eventually
 from tests.receiver import Receiver, answer, hang
 from tests.services import SHARDS, Services
 
 pytestmark = pytest.mark.usefixtures("stream")
-
-
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
-
-
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as made:
-        yield made
 
 
 @pytest_asyncio.fixture

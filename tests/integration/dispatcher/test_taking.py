@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client
 
 from schema import ids
@@ -20,7 +18,6 @@ from tests.dispatching import (
     World,
     dispatching,
     eventually,
-    new_world,
     now,
     publish,
     publish_raw,
@@ -30,17 +27,6 @@ from tests.services import SHARDS, Services
 
 STREAM_AT = now()
 NOTHING = store.Stored(0, None)
-
-
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
-
-
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as listening:
-        yield listening
 
 
 async def taken(world: World, messages: int) -> None:

@@ -21,7 +21,6 @@ from tests.dispatching import (
     dispatcher,
     dispatching,
     eventually,
-    new_world,
     now,
     publish,
 )
@@ -30,17 +29,6 @@ from tests.services import Services, connected
 from tests.tasks import ended, items, letters, move, seen, start, states
 
 pytestmark = pytest.mark.usefixtures("stream")
-
-
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
-
-
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as made:
-        yield made
 
 
 @pytest_asyncio.fixture

@@ -42,7 +42,6 @@ from tests.dispatching import (
     config,
     dispatching,
     eventually,
-    new_world,
     now,
     publish,
 )
@@ -51,17 +50,6 @@ from tests.receiver import Receiver, answer, hang, sequence
 from tests.services import SHARDS, Services
 
 TLS = client_context()
-
-
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
-
-
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as listening:
-        yield listening
 
 
 @pytest_asyncio.fixture

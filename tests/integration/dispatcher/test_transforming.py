@@ -4,23 +4,20 @@ import base64
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client
 from standardwebhooks.webhooks import Webhook
 
 from schema import event
 from schema.endpoint import secret_context
-from schema.store.link import Pool
 from schema.transformation import variables_context
 from tests.dispatching import (
     VAULT,
     World,
     dispatching,
-    new_world,
     publish,
     resend,
 )
@@ -30,17 +27,6 @@ from tests.services import Services
 pytestmark = pytest.mark.usefixtures("stream")
 
 AS_IT_IS = "function handler(w) { return w; }"
-
-
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as listening:
-        yield listening
-
-
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
 
 
 async def transform(
