@@ -61,20 +61,26 @@ def config(name: str = "d1", **changes: Any) -> DispatcherConfig:
     return DispatcherConfig(**(usual | changes))
 
 
+def parts(pool: Pool, bus: Client, limits: DispatcherConfig | None = None, **others: Any) -> Parts:
+    """Give what a dispatcher is made of, `others` as they are given."""
+    usual: dict[str, Any] = {
+        "clock": now,
+        "dice": random.random,
+        "metrics": Metrics(CollectorRegistry()),
+    }
+    return Parts(
+        pool=pool,
+        bus=bus,
+        vault=VAULT,
+        config=limits or config(),
+        shards=SHARDS,
+        **(usual | others),
+    )
+
+
 def dispatcher(pool: Pool, bus: Client, limits: DispatcherConfig) -> Dispatcher:
     """Put one together; it runs in whatever runs `run`."""
-    return Dispatcher(
-        Parts(
-            pool=pool,
-            bus=bus,
-            vault=VAULT,
-            clock=now,
-            dice=random.random,
-            config=limits,
-            metrics=Metrics(CollectorRegistry()),
-            shards=SHARDS,
-        )
-    )
+    return Dispatcher(parts(pool, bus, limits))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -85,21 +85,30 @@ async def settle(
     async with link.transaction():
         moved = await _move(link, owner, epochs, batch, stage)
         await _park(link, [s for s in moved if s.state is State.DEAD], now, letter_ids)
-        arrived = [s for s in moved if s.run and s.state is State.DELIVERED]
-        if arrived:
-            await link.execute(_SQL["redelivered"], *_keys(arrived), now)
-        called_off = [s for s in moved if s.run and s.state is State.CANCELLED]
-        if called_off:
-            await link.execute(_SQL["called_off"], *_keys(called_off), now)
+        await _note_redelivered(link, moved, now)
         disabled = await _disable(link, [s for s in moved if s.disable], now)
         if mail_pause_s is not None:
-            await alert_mail.note_disabled(link, disabled, pause_s=mail_pause_s)
-            given_up = [s for s in moved if s.state is State.DEAD and s.attempt]
-            places = [(s.app_id, s.endpoint_id) for s in given_up]
-            await alert_mail.note_exhausted(link, places, pause_s=mail_pause_s)
+            await _note_for_mails(link, moved, disabled, mail_pause_s)
         if tells:
             await operational.note_attempts(link, [n for s in moved if (n := _note(s, told))])
     return moved
+
+
+async def _note_redelivered(link: Link, moved: Sequence[Settlement], now: datetime) -> None:
+    """Note with dead letters under redelivery what became of them, where it is decided."""
+    for state, statement in ((State.DELIVERED, "redelivered"), (State.CANCELLED, "called_off")):
+        found = [s for s in moved if s.run and s.state is state]
+        if found:
+            await link.execute(_SQL[statement], *_keys(found), now)
+
+
+async def _note_for_mails(
+    link: Link, moved: Sequence[Settlement], disabled: Sequence[Disabled], pause_s: float
+) -> None:
+    """Note what apps are told by mail: endpoints disabled, deliveries given up."""
+    await alert_mail.note_disabled(link, disabled, pause_s=pause_s)
+    given_up = [(s.app_id, s.endpoint_id) for s in moved if s.state is State.DEAD and s.attempt]
+    await alert_mail.note_exhausted(link, given_up, pause_s=pause_s)
 
 
 async def _move(

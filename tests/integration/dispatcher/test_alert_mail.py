@@ -15,7 +15,6 @@ from dispatcher import alert_mail
 from dispatcher.alert_mail import CLAIM_S, AlertMail
 from dispatcher.mail import Mailer, MailServer, Result, read_server
 from dispatcher.metrics import Metrics
-from dispatcher.parts import Parts
 from schema.delivery import Outcome, State
 from schema.mail import GATHER_S
 from schema.operational import Kind
@@ -23,7 +22,6 @@ from schema.store import alert_mail as store
 from schema.store.link import Pool
 from tests import mail_server, settling
 from tests.dispatching import (
-    VAULT,
     World,
     config,
     dispatching,
@@ -31,11 +29,12 @@ from tests.dispatching import (
     eventually,
     new_world,
     now,
+    parts,
     publish,
 )
 from tests.mail_server import DROP, HANG
 from tests.receiver import Receiver, answer, make_authority
-from tests.services import SHARDS, Services
+from tests.services import Services
 
 HOOK = "https://hooks.example.com/in?token=s3cret"
 FROM = "hooks@acme.example.com"
@@ -68,15 +67,13 @@ class Mailing:
     def __init__(self, pool: Pool, bus: Client, server: mail_server.MailServer) -> None:
         self.later = timedelta()
         self.metrics = Metrics(CollectorRegistry())
-        given = Parts(
-            pool=pool,
-            bus=bus,
-            vault=VAULT,
+        given = parts(
+            pool,
+            bus,
+            config(mail_pause_s=PAUSE_S),
             clock=lambda: now() + self.later,
             dice=lambda: 0.0,
-            config=config(mail_pause_s=PAUSE_S),
             metrics=self.metrics,
-            shards=SHARDS,
         )
         mailer = Mailer(
             address(server), tls=ssl.create_default_context(), timeout_s=0.5, whole_s=1.0

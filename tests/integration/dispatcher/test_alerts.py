@@ -5,17 +5,13 @@ from typing import Any
 
 import pytest_asyncio
 from nats.aio.client import Client
-from prometheus_client import CollectorRegistry
 
 from dispatcher.alerts import Alerts
-from dispatcher.metrics import Metrics
-from dispatcher.parts import Parts
 from schema import ids
 from schema.store import alert as store
 from schema.store.link import Pool
-from tests.dispatching import VAULT, World, config, new_world, now
+from tests.dispatching import World, config, new_world, now, parts
 from tests.operators import listening, told
-from tests.services import SHARDS
 
 RAISED, UPDATED, CLEARED = "alert.raised", "alert.updated", "alert.cleared"
 
@@ -27,15 +23,12 @@ class Lookout:
         self.world, self.pool = world, world.pool
         self.now = now()
         self._alerts = Alerts(
-            Parts(
-                pool=world.pool,
-                bus=bus,
-                vault=VAULT,
+            parts(
+                world.pool,
+                bus,
+                config(alert_update_s=300.0),
                 clock=lambda: self.now,
                 dice=lambda: 0.5,
-                config=config(alert_update_s=300.0),
-                metrics=Metrics(CollectorRegistry()),
-                shards=SHARDS,
             )
         )
 

@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
-from prometheus_client import CollectorRegistry
 
 from dispatcher.attempt_log import MOST_WAITING, AttemptLog
-from dispatcher.metrics import Metrics
-from dispatcher.parts import Parts
 from schema.delivery import Fault, Outcome, State
 from schema.operational import Kind
 from schema.store import attempt_log
@@ -21,19 +18,18 @@ from schema.store.link import Pool
 from schema.store.settle import Settlement
 from tests import settling
 from tests.dispatching import (
-    VAULT,
     World,
     config,
     dispatching,
     elsewhere,
     eventually,
     new_world,
-    now,
+    parts,
     publish,
 )
 from tests.operators import listening, told
 from tests.receiver import Receiver, answer, sequence
-from tests.services import SHARDS, Services
+from tests.services import Services
 
 LOG = Kind.ATTEMPT_LOG
 HOOK = "http://127.0.0.1:9/hook"
@@ -46,18 +42,7 @@ async def world(pool: Pool) -> World:
 
 def telling(pool: Pool, bus: Client, **changes: int) -> AttemptLog:
     """Make what tells of attempts."""
-    return AttemptLog(
-        Parts(
-            pool=pool,
-            bus=bus,
-            vault=VAULT,
-            clock=now,
-            dice=lambda: 0.5,
-            config=config(**changes),
-            metrics=Metrics(CollectorRegistry()),
-            shards=SHARDS,
-        )
-    )
+    return AttemptLog(parts(pool, bus, config(**changes), dice=lambda: 0.5))
 
 
 async def attempted(world: World, app_id: str, number: int = 1) -> Sequence[Settlement]:

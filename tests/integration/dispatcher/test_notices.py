@@ -7,18 +7,15 @@ from datetime import timedelta
 import pytest
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, DeliverPolicy
-from prometheus_client import CollectorRegistry
 
 from deploy.settings import Settings
 from deploy.streams import ensure_stream, events_stream
-from dispatcher.metrics import Metrics
 from dispatcher.notices import Notices
-from dispatcher.parts import Parts
 from schema.event import STREAM
 from schema.operational import Kind
 from schema.store import operational as store
 from schema.store.link import Pool
-from tests.dispatching import VAULT, World, config, now
+from tests.dispatching import World, config, now, parts
 from tests.operators import listening, told
 from tests.services import SHARDS
 
@@ -26,16 +23,7 @@ from tests.services import SHARDS
 def notices(pool: Pool, bus: Client, *, later: timedelta = timedelta(), **changes: int) -> Notices:
     """Make what publishes, at a time that may be to come."""
     return Notices(
-        Parts(
-            pool=pool,
-            bus=bus,
-            vault=VAULT,
-            clock=lambda: now() + later,
-            dice=lambda: 0.5,
-            config=config(**changes),
-            metrics=Metrics(CollectorRegistry()),
-            shards=SHARDS,
-        )
+        parts(pool, bus, config(**changes), clock=lambda: now() + later, dice=lambda: 0.5)
     )
 
 

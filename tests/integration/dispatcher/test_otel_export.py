@@ -17,7 +17,6 @@ from dispatcher.collector import Collectors
 from dispatcher.guard import Guard, SystemResolver
 from dispatcher.metrics import Metrics
 from dispatcher.otel_export import CLAIM_S, PAGE, ROOM, OtelExport
-from dispatcher.parts import Parts
 from dispatcher.transport import Transport
 from schema.delivery import State
 from schema.store import otel as store
@@ -36,11 +35,12 @@ from tests.dispatching import (
     eventually,
     new_world,
     now,
+    parts,
     publish,
 )
 from tests.operators import listening
 from tests.receiver import Receiver, answer, hang, sequence
-from tests.services import SHARDS, Services
+from tests.services import Services
 
 HOOK = "http://127.0.0.1:9/hook"
 
@@ -59,15 +59,13 @@ class Exporting:
         limits = config(**changes)
         self._guard = Guard(limits.address_policy, SystemResolver())
         self.transport = Transport(permits=self._guard.permits, tls=client_context())
-        given = Parts(
-            pool=pool,
-            bus=bus,
-            vault=VAULT,
+        given = parts(
+            pool,
+            bus,
+            limits,
             clock=lambda: now() + self.later,
             dice=lambda: 0.0,
-            config=limits,
             metrics=self.metrics,
-            shards=SHARDS,
         )
         collectors = Collectors(
             guard=self._guard,

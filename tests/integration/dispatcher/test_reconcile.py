@@ -19,18 +19,17 @@ from schema.store.link import Pool
 from schema.task import TaskKind
 from tests import rows
 from tests.dispatching import (
-    VAULT,
     World,
-    config,
     dispatching,
     eventually,
     new_world,
     now,
+    parts,
     publish,
     resend,
 )
 from tests.receiver import Receiver, answer
-from tests.services import SHARDS, Services
+from tests.services import Services
 from tests.tasks import ended, start
 
 pytestmark = pytest.mark.usefixtures("stream")
@@ -59,15 +58,8 @@ class Books:
         return self.metrics.missed._value.get()
 
     def _parts(self) -> Parts:
-        return Parts(
-            pool=self.pool,
-            bus=self.bus,
-            vault=VAULT,
-            clock=lambda: self.now,
-            dice=lambda: 0.5,
-            config=config(),
-            metrics=self.metrics,
-            shards=SHARDS,
+        return parts(
+            self.pool, self.bus, clock=lambda: self.now, dice=lambda: 0.5, metrics=self.metrics
         )
 
     async def day(self, app_id: str, day: datetime | None = None) -> dict[str, Any]:

@@ -9,13 +9,11 @@ from itertools import pairwise
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
-from prometheus_client import CollectorRegistry
 
 from dispatcher import tokens as module
 from dispatcher.egress import Proxy, ProxyKind
 from dispatcher.fault import DeliveryFault
 from dispatcher.guard import Guard
-from dispatcher.metrics import Metrics
 from dispatcher.oauth import OauthClient
 from dispatcher.parts import Parts
 from dispatcher.tokens import Token, Tokens
@@ -43,11 +41,12 @@ from tests.dispatching import (
     dispatching,
     eventually,
     now,
+    parts,
     publish,
 )
 from tests.listener import HOST
 from tests.receiver import Receiver, answer, hang, sequence
-from tests.services import SHARDS, Services
+from tests.services import Services
 
 TLS = client_context()
 
@@ -323,16 +322,7 @@ async def lending(
 
 @asynccontextmanager
 async def dispatching_parts(pool: Pool, **limits: object) -> AsyncIterator[Parts]:
-    yield Parts(
-        pool=pool,
-        bus=Client(),
-        vault=VAULT,
-        clock=now,
-        dice=lambda: 0.0,
-        config=config(**limits),
-        metrics=Metrics(CollectorRegistry()),
-        shards=SHARDS,
-    )
+    yield parts(pool, Client(), config(**limits), dice=lambda: 0.0)
 
 
 def a_client(token_url: str, *, version: int = 1, **changes: object) -> OauthClient:

@@ -8,7 +8,6 @@ from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
 from dispatcher.metrics import Metrics
-from dispatcher.parts import Parts
 from dispatcher.type_counts import TypeCounts
 from schema.delivery import Outcome, State
 from schema.store import statements, type_count
@@ -16,8 +15,7 @@ from schema.store.link import Pool
 from schema.store.settle import Settlement
 from schema.store.type_count import BUCKET
 from tests import plans
-from tests.dispatching import VAULT, World, config, now
-from tests.services import SHARDS
+from tests.dispatching import World, config, parts
 from tests.settling import owned_world, settle, settlement, with_outcome
 
 AT = datetime(2026, 5, 1, 12, 3, tzinfo=UTC)
@@ -35,16 +33,7 @@ class Counting:
     def __init__(self, pool: Pool, bus: Client, types: int) -> None:
         self.registry = CollectorRegistry()
         self.counts = TypeCounts(
-            Parts(
-                pool=pool,
-                bus=bus,
-                vault=VAULT,
-                clock=now,
-                dice=random.random,
-                config=config(counted_types=types),
-                metrics=Metrics(self.registry),
-                shards=SHARDS,
-            )
+            parts(pool, bus, config(counted_types=types), metrics=Metrics(self.registry))
         )
 
     @property

@@ -10,13 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from dispatcher.mail import read_server
 from dispatcher.metrics import Metrics
-from dispatcher.parts import Parts
 from dispatcher.watch import Watch
 from schema.store import alert_mail
 from schema.store.link import Pool
-from tests.dispatching import VAULT, World, config, dispatching, eventually, new_world, now
+from tests.dispatching import World, config, dispatching, eventually, new_world, now, parts
 from tests.operators import listening, told
-from tests.services import SHARDS, Services
+from tests.services import Services
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -35,15 +34,13 @@ class Lookout:
     def watch(self, **changes: Any) -> Watch:
         """Give one that knows nothing: as a dispatcher does that has just begun."""
         return Watch(
-            Parts(
-                pool=self.pool,
-                bus=self.bus,
-                vault=VAULT,
+            parts(
+                self.pool,
+                self.bus,
+                config(**changes),
                 clock=lambda: self.now,
                 dice=lambda: 0.5,
-                config=config(**changes),
                 metrics=self.metrics,
-                shards=SHARDS,
             )
         )
 
