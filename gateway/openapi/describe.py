@@ -35,6 +35,7 @@ class Said:
         summary: One line.
         body: What it reads; None: nothing.
         body_needed: Whether the body may be left out.
+        example: A body, where that of its shape (`examples.py`) does not fit.
         answers: What it answers if all is well, by status; None: no body.
         media: The type of these answers.
         errors: Statuses of errors besides those that all operations of its kind have.
@@ -46,6 +47,7 @@ class Said:
     query: Sequence[Parameter] = ()
     body: Shape | None = None
     body_needed: bool = True
+    example: Mapping[str, object] | None = None
     media: str = JSON
     errors: Sequence[int] = ()
     deprecated: bool = False

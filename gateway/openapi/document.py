@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from gateway.auth import Access
 from gateway.openapi.describe import JSON, Parameter, Resource, Said
-from gateway.openapi.shape import PAGE, TEXT, Shape, names_in, page, ref, thing
+from gateway.openapi.examples import EXAMPLES
+from gateway.openapi.shape import PAGE, TEXT, Shape, name_of, names_in, page, ref, thing
 from gateway.openapi.webhooks import webhooks
 from gateway.routing import AnyOperation, OpenOperation, Operation
 
@@ -132,11 +133,16 @@ def _operation(operation: AnyOperation, tag: str, said: Said) -> dict[str, Any]:
     else:
         shown["security"] = []
     if said.body is not None:
-        content = {JSON: {"schema": said.body}}
+        content = {JSON: {"schema": said.body, "example": example_of(said)}}
         shown["requestBody"] = {"required": said.body_needed, "content": content}
     if said.deprecated:
         shown["deprecated"] = True
     return shown
+
+
+def example_of(said: Said) -> Mapping[str, object] | None:
+    """Give a body that an operation may be sent; None if it reads none."""
+    return said.example or (None if said.body is None else EXAMPLES[name_of(said.body)])
 
 
 def _errors(operation: AnyOperation, said: Said) -> Iterator[int]:

@@ -39,7 +39,7 @@ _HEADERS: Final = named(text(most=MAX_VALUE), maxProperties=MAX_HEADERS)
 _URL: Final = {**text(least=1), "format": "uri"}
 
 ENDPOINT_ACCESS: Final = Resource(
-    tag="Endpoint access",
+    tag="Endpoint Access",
     about="How an endpoint's server is verified, as whom we go to it, and with which tokens.",
     shapes={
         "EndpointServerCaIn": thing(

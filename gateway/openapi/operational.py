@@ -74,6 +74,14 @@ RULE: Final = {
 _SHOWN: Final = {**RULE, "raisedAt": maybe(TIME), "createdAt": TIME, "updatedAt": TIME}
 
 
+_WHOLE: Final = (ref("EndpointIn"), ref("EndpointUpdate"))
+_EXAMPLE: Final = {
+    "url": "https://example.com/alarms",
+    "uid": "alarms",
+    "filterTypes": ["endpoint.disabled"],
+}
+
+
 def _lent() -> Iterator[tuple[str, Said]]:
     """Say of what is lent from an app's resources what is said of these."""
     served = {f"{o.method} {o.path}" for o in operational_webhook.routes()}
@@ -83,7 +91,8 @@ def _lent() -> Iterator[tuple[str, Said]]:
             if here in served and here != place:
                 ident = said.id.removeprefix("v1.").removeprefix("application.")
                 answers = NOTHING if here == _ROTATE else said.answers
-                yield here, replace(said, id=_ID + ident, answers=answers)
+                example = _EXAMPLE if said.body in _WHOLE else said.example
+                yield here, replace(said, id=_ID + ident, answers=answers, example=example)
 
 
 OPERATIONAL_WEBHOOK: Final = Resource(

@@ -76,6 +76,11 @@ def ref(name: str) -> Shape:
     return {"$ref": f"{_SHAPES}{name}"}
 
 
+def name_of(shape: Shape) -> str:
+    """Give the name of a shape that stands among the components."""
+    return str(shape["$ref"]).removeprefix(_SHAPES)
+
+
 def page_of(name: str) -> Shape:
     """Give a page of things of this name."""
     return ref(f"{PAGE}{name}_")

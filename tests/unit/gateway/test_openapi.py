@@ -9,7 +9,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.app import operations
 from gateway.openapi.contents import RESOURCES
-from gateway.openapi.document import document, place_of, said_of
+from gateway.openapi.document import document, example_of, place_of, said_of
+from gateway.openapi.examples import EXAMPLES
+from gateway.openapi.shape import name_of
 from gateway.openapi.webhooks import EVENTS
 from gateway.routes import docs_page, openapi
 from schema.operational import Kind
@@ -18,20 +20,21 @@ from schema.operational import Kind
 ABOUT = {place_of(operation) for operation in (*openapi.routes([]), *docs_page.routes())}
 PLACES = [place for place in map(place_of, operations()) if place not in ABOUT]
 DOCUMENT = document(operations(), RESOURCES)
+SAID = said_of(RESOURCES)
 
 
 def test_every_operation_is_described() -> None:
-    missing = set(PLACES) - said_of(RESOURCES).keys()
+    missing = set(PLACES) - SAID.keys()
 
     assert not missing, f"add to `operations` of a Resource in gateway/openapi/: {sorted(missing)}"
 
 
 def test_nothing_is_described_that_is_not_there() -> None:
-    assert not said_of(RESOURCES).keys() - set(PLACES)
+    assert not SAID.keys() - set(PLACES)
 
 
 def test_no_two_operations_have_one_id() -> None:
-    ids = Counter(said.id for _, said in said_of(RESOURCES).values())
+    ids = Counter(said.id for _, said in SAID.values())
 
     assert not [ident for ident, times in ids.items() if times > 1]
 
@@ -46,6 +49,25 @@ def test_every_shape_is_of_use() -> None:
     named = {name for resource in RESOURCES for name in resource.shapes}
 
     assert not named - DOCUMENT["components"]["schemas"].keys()
+
+
+def test_every_body_has_an_example_and_every_example_is_of_a_body() -> None:
+    bodies = {name_of(said.body) for _, said in SAID.values() if said.body}
+
+    assert bodies == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("place", [p for p, (_, said) in SAID.items() if said.body])
+def test_an_example_is_as_its_body_s_shape_says(place: str) -> None:
+    said = SAID[place][1]
+    assert said.body is not None
+    validator = Draft202012Validator({**said.body, "components": DOCUMENT["components"]})
+    known = DOCUMENT["components"]["schemas"][name_of(said.body)]["properties"]
+    example = example_of(said)
+
+    assert example is not None
+    assert [fault.message for fault in validator.iter_errors(example)] == []
+    assert example.keys() <= known.keys()
 
 
 def test_the_document_is_valid() -> None:
