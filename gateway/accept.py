@@ -14,11 +14,11 @@ from functools import partial
 from typing import Final
 
 from gateway.ack import Ack
-from gateway.batch import Relay
 from gateway.draft import Draft
 from gateway.idempotency import KEPT, Key
 from gateway.parts import Parts
 from gateway.recent import Recent, at_sequence
+from gateway.relay import Relay
 from gateway.wire import Outgoing, outgoing
 from schema import event, ids
 from schema.errors import Conflict

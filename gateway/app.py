@@ -79,6 +79,7 @@ from gateway.routes import (
     transformation,
 )
 from gateway.routing import AnyOperation, build
+from gateway.slices import Slices
 from schema.store.link import Pool
 from signer.vault import Vault
 from transformer import call as transformer
@@ -137,6 +138,7 @@ def create_app(
                 waiting=transformation.MOST_WAITING,
             )
         ),
+        slices=Slices(),
     )
 
     @asynccontextmanager

@@ -1,17 +1,17 @@
 """Gathers what callers hand in one by one, so that one round trip serves many.
 
 A few go out at once. Beyond, batches form by themselves: whoever comes while one is under way waits
-for the next, or until enough wait for one beside it. Nothing waits for a clock, and callers of
-different parties get into the batches in turn.
+for the next, or until enough wait for one beside it. Nothing waits for a clock.
+
+Callers of different parties get into the batches in turn. Beside a party that has many in the queue
+a few of the others still go out at once: only what is under way, which is bounded, is before them.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from types import TracebackType
-from typing import Final, Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from gateway.fair_queue import FairQueue
 from schema.errors import Overload
@@ -143,10 +143,15 @@ class Gatherer(Generic[T, R]):
             await asyncio.sleep(0)
             self._work.clear()
             while self._queue:
-                few = self._few_under_way + self._queue.count <= self._few()
-                if not few and not self._may_go():
+                room = self._few() - self._few_under_way
+                if self._queue.count <= room:
+                    self._begin(self._take(), few=True)
+                elif light := self._queue.take_light(room):
+                    self._begin(light, few=True)
+                elif self._may_go():
+                    self._begin(self._take(), few=False)
+                else:
                     break
-                self._begin(self._take(), few=few)
             if self._closing and not self._queue:
                 return
 
@@ -189,92 +194,3 @@ class Gatherer(Generic[T, R]):
                 break
             batch.append(self._queue.pop())
         return batch
-
-
-class _Lead(Enum):
-    YOURS = "yours"
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Asking(Generic[T, R]):
-    item: T
-    future: "asyncio.Future[R | _Lead]"
-
-
-class Relay(Generic[T, R]):
-    """Lets callers that ask the same kind of question at a time ask it together.
-
-    It has no task of its own: whoever comes first asks for all that wait, then hands over. If the
-    one who asks is cancelled, the others ask again.
-    """
-
-    def __init__(self, *, most: int) -> None:
-        """Bound how many ask together."""
-        self._most = most
-        self._queue: deque[_Asking[T, R]] = deque()
-        self._led = False
-
-    async def ask(self, item: T, carry: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> R:
-        """Ask, alone or with others.
-
-        Args:
-            item: The question.
-            carry: Answers questions in their order; that of whoever leads is used.
-        """
-        future: asyncio.Future[R | _Lead] = asyncio.get_running_loop().create_future()
-        own = _Asking[T, R](item=item, future=future)
-        self._queue.append(own)
-        if self._led:
-            answer = await self._wait(own)
-            if not isinstance(answer, _Lead):
-                return answer
-        self._led = True
-        try:
-            # Let everybody in who is ready in this turn of the loop.
-            await asyncio.sleep(0)
-            return await self._lead(own, carry)
-        finally:
-            if own in self._queue:  # cancelled before it asked
-                self._queue.remove(own)
-            self._hand_over()
-
-    async def _wait(self, own: _Asking[T, R]) -> "R | _Lead":
-        try:
-            return await own.future
-        except asyncio.CancelledError:
-            if own in self._queue:
-                self._queue.remove(own)
-            if own.future.done() and not own.future.cancelled() and own.future.result() is _LEAD:
-                self._hand_over()
-            raise
-
-    async def _lead(
-        self, own: _Asking[T, R], carry: Callable[[Sequence[T]], Awaitable[Sequence[R]]]
-    ) -> R:
-        self._queue.remove(own)
-        others = [self._queue.popleft() for _ in range(min(len(self._queue), self._most - 1))]
-        try:
-            mine, *theirs = await carry([own.item, *(other.item for other in others)])
-        except asyncio.CancelledError:
-            self._queue.extendleft(reversed(others))
-            raise
-        except Exception as error:
-            for other in others:
-                if not other.future.done():
-                    other.future.set_exception(error)
-            raise
-        for other, answer in zip(others, theirs, strict=True):
-            if not other.future.done():
-                other.future.set_result(answer)
-        return mine
-
-    def _hand_over(self) -> None:
-        self._led = False
-        for waiting in self._queue:
-            if not waiting.future.done():
-                self._led = True
-                waiting.future.set_result(_LEAD)
-                return
-
-
-_LEAD: Final = _Lead.YOURS

@@ -5,7 +5,7 @@ no list, too many, too large) is an error.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -40,7 +40,7 @@ from schema.errors import Conflict, HooklineError, RequestFault, TooLarge
 from schema.message import Message
 from schema.store.message import Known, Wanted
 
-MOST: Final = 1_000  # messages of a request; as many as an atomic batch has
+MOST: Final = 1_000  # messages of a request
 FIELD: Final = "messages"
 _CONFLICT: Final = Conflict(TAKEN)
 Accepted = Message | HooklineError
@@ -58,8 +58,8 @@ class BulkTooLarge(TooLarge):
         self.args = (f"{what}: send fewer messages at a time.",)
 
 
-def read_bulk(body: bytes, *, max_bytes: int, now: datetime) -> list[Draft | RequestFault]:
-    """Read the messages of a request, or what is wrong with each.
+def read_bulk(body: bytes, *, max_bytes: int, now: datetime) -> Iterator[Draft | RequestFault]:
+    """Read the messages of a request, or what is wrong with each, one by one as they are asked for.
 
     Args:
         body: JSON.
@@ -74,15 +74,15 @@ def read_bulk(body: bytes, *, max_bytes: int, now: datetime) -> list[Draft | Req
     if len(usual) == len(items):
         payloads = compact(body, FIELD, PAYLOAD[0], [item[PAYLOAD[0]] for item in usual])
         if payloads is not None:
-            return [
+            return (
                 _read_plain(item, payload, max_bytes)
                 for item, payload in zip(usual, payloads, strict=True)
-            ]
+            )
     places = item_spans(body, FIELD, PAYLOAD, items)
-    return [
+    return (
         _read(item, place, _payload(item, spans, body), max_bytes, now)
         for place, (item, spans) in enumerate(zip(items, places, strict=True))
-    ]
+    )
 
 
 def _list(data: object) -> Sequence[object]:
@@ -138,7 +138,7 @@ async def accept_all(
     firsts: dict[str | None, int] = {}
     for place, draft in enumerate(drafts):
         firsts.setdefault(draft.event_id, place)
-    messages = _messages(given, app_id, drafts, key)
+    messages = await given.slices.all(_messages(given, app_id, drafts, key))
     accepted: list[Accepted | None] = [
         None if draft.event_id is None or firsts[draft.event_id] == place else _CONFLICT
         for place, draft in enumerate(drafts)
@@ -153,14 +153,16 @@ async def accept_all(
     return [one for one in accepted if one is not None], number - fresh
 
 
-def _messages(given: Parts, app_id: str, drafts: Sequence[Draft], key: Key | None) -> list[Message]:
+def _messages(
+    given: Parts, app_id: str, drafts: Sequence[Draft], key: Key | None
+) -> Iterator[Message]:
     now, size = given.clock(), CHANCE_BYTES
     if key is None:
         chance = os.urandom(size * len(drafts))
         chances = [chance[at : at + size] for at in range(0, len(chance), size)]
     else:
         chances = [key.chance_of(place) for place in range(len(drafts))]
-    return [message_of(app_id, draft, now, one) for draft, one in zip(drafts, chances, strict=True)]
+    return (message_of(app_id, draft, now, one) for draft, one in zip(drafts, chances, strict=True))
 
 
 async def _recall(
@@ -202,9 +204,10 @@ async def _publish(
     fresh = 0
     begun = [place for place, known in enumerate(accepted) if known is None]
     keyed = key is not None
-    results = await given.publisher.publish_all(
-        [outgoing_of(messages[place], drafts[place].headers, keyed=keyed) for place in begun]
+    outgoing = await given.slices.all(
+        outgoing_of(messages[place], drafts[place].headers, keyed=keyed) for place in begun
     )
+    results = await given.publisher.publish_all(outgoing)
     for place, result in zip(begun, results, strict=True):
         message = messages[place]
         if isinstance(result, HooklineError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 TURN: Final = 50  # counts that a party may take in its turn
+LIGHT: Final = 8  # of a party with so little in the queue, some go past a crowd
 
 
 class Item(Protocol):
@@ -102,6 +103,27 @@ class FairQueue(Generic[I]):
         if not party.items:
             del self._parties[name]
         return item
+
+    def take_light(self, room: int) -> list[I]:
+        """Take all that is of parties with little in the queue, if others crowd it.
+
+        Args:
+            room: Sum of the counts of what is taken, at most.
+        """
+        if self.count <= LIGHT or all(one.count <= TURN for one in self._parties.values()):
+            return []
+        taken = list[I]()
+        for name, party in list(self._parties.items()):
+            if party.count <= min(LIGHT, room):
+                room -= party.count
+                taken += party.items
+                self._drop(name)
+        return taken
+
+    def _drop(self, name: str) -> None:
+        party = self._parties.pop(name)
+        self.count -= party.count
+        self._size -= party.size
 
     def drain(self) -> Iterator[I]:
         """Take everything."""

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from starlette.requests import Request
 
 from gateway.config import GatewayConfig
+from gateway.slices import Slices
 from schema.store.link import Link, Pool
 from schema.store.pool import reachable
 from signer.vault import Vault
@@ -38,6 +39,7 @@ class Parts:
         limits: How much an app may publish.
         awaited: Tests that requests wait for.
         sandbox: Runs endpoints' code, to see what it does.
+        slices: Does what is done for many messages of a request.
     """
 
     pool: Pool
@@ -52,6 +54,7 @@ class Parts:
     limits: "Limits"
     awaited: "Awaited"
     sandbox: Sandbox
+    slices: Slices
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Link]:

@@ -34,11 +34,11 @@ from gateway.wire import Outgoing
 from schema import event
 from schema.errors import HooklineError, Overload, TooLarge, Unavailable
 
-MOST_IN_BATCH: Final = 1_000  # the server's limit
+MOST_IN_BATCH: Final = 250  # of 1,000 that the server takes; it takes nothing else meanwhile
 
-_BATCHES: Final = 3
+_BATCHES: Final = 2
 _LEAST_BESIDE: Final = 48  # a batch beside another makes both slower, so only for so many
-_PARCEL: Final = 250  # events of a request that go together; others' have room beside them
+_PARCEL: Final = 50  # events of a request that go together; others' have room beside them
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _MOST_WAITING: Final = 20_000
 _MOST_WAITING_BYTES: Final = 64 * 1024 * 1024

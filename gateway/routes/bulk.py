@@ -61,7 +61,7 @@ async def create(request: Request, caller: Caller) -> Response:
         body = await _read_body(request)
         app = await resolve_app(request, caller)
         given, key = parts(request), read_key(request, caller)
-        response = _respond(given, app.id, *await _accept(given, app, body, key))
+        response = await _respond(given, app.id, *await _accept(given, app, body, key))
     except HooklineError as error:
         metrics.refused.labels(error.code).inc()
         raise
@@ -73,7 +73,9 @@ async def _accept(
     given: Parts, app: App, body: bytes, key: Key | None
 ) -> tuple[Sequence[Accepted], int]:
     """Give what became of each message, and how many the same request had published before."""
-    read = read_bulk(body, max_bytes=given.config.max_payload_bytes, now=given.clock())
+    read = await given.slices.all(
+        read_bulk(body, max_bytes=given.config.max_payload_bytes, now=given.clock())
+    )
     judged = _judge(app, await given.catalogue.checks(app.environment_id), read)
     for place, one in judged.items():
         if one.refuses:
@@ -111,7 +113,9 @@ def _note(given: Parts, judged: Mapping[int, Judgement], outcomes: Sequence[Acce
             given.catalogue.note(one)
 
 
-def _respond(given: Parts, app_id: str, outcomes: Sequence[Accepted], repeats: int) -> Response:
+async def _respond(
+    given: Parts, app_id: str, outcomes: Sequence[Accepted], repeats: int
+) -> Response:
     number = sum(isinstance(outcome, Message) for outcome in outcomes)
     given.limits.accepted(app_id, number - repeats)
     again = next((outcome for outcome in outcomes if isinstance(outcome, _AGAIN)), None)
@@ -121,7 +125,8 @@ def _respond(given: Parts, app_id: str, outcomes: Sequence[Accepted], repeats: i
     headers = dict(given.limits.headers(app_id))
     if again is not None:
         headers["retry-after"] = str(math.ceil(again.retry_after_s))
-    return answer({"results": [_show(one) for one in outcomes]}, 202, headers)
+    results = await given.slices.all(_show(one) for one in outcomes)
+    return answer({"results": results}, 202, headers)
 
 
 async def _read_body(request: Request) -> bytes:

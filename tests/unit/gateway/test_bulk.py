@@ -17,7 +17,8 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 def read(messages: object, *, max_bytes: int = MOST) -> list[Draft | RequestFault]:
-    return read_bulk(json.dumps({"messages": messages}).encode(), max_bytes=max_bytes, now=NOW)
+    body = json.dumps({"messages": messages}).encode()
+    return list(read_bulk(body, max_bytes=max_bytes, now=NOW))
 
 
 def plain(**other: object) -> dict[str, object]:
@@ -82,7 +83,7 @@ def test_a_payload_is_cut_out_however_deep_it_nests(depth: int) -> None:
     item = b'{"other":["}"],"payload": %b ,"eventType":"a"}' % payload
     body = b'{"messages":[%b,%b]}' % (item, item)
 
-    drafts = read_bulk(body, max_bytes=len(payload), now=NOW)
+    drafts = list(read_bulk(body, max_bytes=len(payload), now=NOW))
 
     assert [draft.payload for draft in drafts if isinstance(draft, Draft)] == [payload, payload]
 

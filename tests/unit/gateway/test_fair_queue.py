@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fair_queue import TURN, FairQueue
+from gateway.fair_queue import LIGHT, TURN, FairQueue
 
 
 @dataclass(frozen=True)
@@ -98,3 +98,37 @@ def test_however_many_parties_come_a_queue_holds_no_more_than_twice_its_bounds()
 
 def test_an_empty_queue_has_room_for_anything() -> None:
     assert queue(most=10, most_size=10).has_room("any", 1_000, 1_000)
+
+
+def test_who_has_little_in_the_queue_is_taken_past_a_crowd() -> None:
+    made = filled(filled(filled(queue(), "flood", 2 * TURN), "few", 3), "many", LIGHT + 1)
+
+    taken = [(item.of, item.number) for item in made.take_light(10)]
+
+    assert taken == [("few", 0), ("few", 1), ("few", 2)]
+    assert made.count == 2 * TURN + LIGHT + 1
+    assert made.take_light(10) == []
+    assert "few" not in served(made)
+
+
+def test_nobody_is_taken_past_others_that_crowd_nothing() -> None:
+    made = filled(filled(queue(), "some", TURN), "few", 1)
+
+    assert made.take_light(10) == []
+
+
+def test_no_more_goes_past_a_crowd_than_there_is_room_for() -> None:
+    made = filled(queue(), "flood", 2 * TURN)
+    for party in range(5):
+        filled(made, f"p{party}", 2)
+
+    assert [item.of for item in made.take_light(5)] == ["p0", "p0", "p1", "p1"]
+    assert made.take_light(0) == []
+
+
+def test_what_went_past_a_crowd_leaves_its_room_to_others() -> None:
+    made = filled(filled(queue(most=100), "flood", 98), "few", 2)
+    made.take_light(2)
+
+    assert made.has_room("few", 1, 2)
+    assert not made.has_room("flood", 1, 3)

@@ -3,7 +3,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.batch import Gatherer, Relay, Waiting
+from gateway.batch import Gatherer, Waiting
+from gateway.relay import Relay
 from schema.errors import Overload
 
 
@@ -161,6 +162,24 @@ async def test_callers_of_other_parties_get_into_the_next_batch_beside_a_flood()
         await asyncio.gather(*flood, *few)
 
     assert [1_000 in batch for batch in server.batches] == [False, True, False, False]
+
+
+async def test_a_few_of_another_party_go_at_once_beside_a_flood() -> None:
+    server = Server()
+    server.open.clear()
+    async with server.gatherer(most=60, waiting=500, few=4) as gatherer:
+        waiting = [asyncio.ensure_future(gatherer.submit(n, party="flood")) for n in range(200)]
+        await server.busy(1)
+        for of in ("few", "other", "late"):
+            waiting += [asyncio.ensure_future(gatherer.submit(n, party=of)) for n in (500, 501)]
+            for _ in range(5):
+                await asyncio.sleep(0)
+        under_way = list(server.few)
+        server.open.set()
+
+        await asyncio.gather(*waiting)
+
+    assert under_way == [[500, 501], [500, 501]], "four at a time, whoever they are"
 
 
 async def test_a_flood_that_fills_the_room_is_refused_alone() -> None:
