@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 
 from schema.errors import Unavailable
+from schema.store.own_types import Connection
 
 STATEMENT_TIMEOUT_S = 30.0
 # What a row can be refused for; whatever else Postgres says is not the row's fault.
@@ -45,6 +46,7 @@ async def open_pool(
         dsn,
         min_size=1,
         max_size=size,
+        connection_class=Connection,
         init=prepare_connection,
         reset=_leave,
         statement_cache_size=_CACHED_STATEMENTS,
