@@ -71,7 +71,10 @@ async def breakable_world(breakable: Installation, receiver: Receiver) -> AsyncI
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the acceptance tests last: what they run would be in the way of the others."""
-    items.sort(key=lambda item: item.path.is_relative_to(Path(__file__).parent))
+    ours = Path(__file__).parent
+    paths = {item.path for item in items}
+    last = {path for path in paths if path.is_relative_to(ours)}
+    items.sort(key=lambda item: item.path in last)
 
 
 @pytest.hookimpl(wrapper=True)

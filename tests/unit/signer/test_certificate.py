@@ -4,6 +4,7 @@ import base64
 import ssl
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import pytest
 from cryptography import x509
@@ -37,7 +38,12 @@ NOW = datetime.now(UTC)
 AUTHORITY = make_authority()
 CLIENT = issue(AUTHORITY)
 CA = x509.BasicConstraints(ca=True, path_length=None)
-RSA = {bits: new_key(f"rsa{bits}") for bits in (1024, 2048, 4096)}
+
+
+@cache
+def rsa_key(bits: int) -> Key:
+    """Make one, once; a large one takes its time."""
+    return new_key(f"rsa{bits}")
 
 
 def refused(text: str) -> str:
@@ -169,7 +175,7 @@ def test_an_authority_of_old_may_have_the_serial_number_0() -> None:
 
 @pytest.mark.parametrize("kind", ["rsa2048", "rsa4096", "p256", "p384", "p521", "ed25519"])
 def test_an_identity_of_every_usual_kind_is_read_and_fit_for_tls(kind: str) -> None:
-    key = RSA[int(kind[3:])] if kind.startswith("rsa") else new_key(kind)
+    key = rsa_key(int(kind[3:])) if kind.startswith("rsa") else new_key(kind)
     made = issue(AUTHORITY, name="Hook Line", key=key)
 
     read = read_identity(made.identity, NOW)
@@ -194,7 +200,7 @@ def test_the_order_within_an_identity_is_put_right() -> None:
 
 @pytest.mark.parametrize("kind", ["rsa2048", "p256"])
 def test_a_key_in_the_traditional_form_is_taken_too(kind: str) -> None:
-    made = issue(AUTHORITY, key=RSA[2048] if kind == "rsa2048" else new_key(kind))
+    made = issue(AUTHORITY, key=rsa_key(2048) if kind == "rsa2048" else new_key(kind))
     parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     before = parameters if kind == "p256" else ""
 
@@ -211,7 +217,7 @@ def test_what_an_identity_is_says_nothing_of_its_key() -> None:
 
 def spoiled() -> str:
     """Give an RSA key whose parts do not belong together."""
-    good, bit = RSA[2048].private_numbers(), 4
+    good, bit = rsa_key(2048).private_numbers(), 4
     numbers = rsa.RSAPrivateNumbers(
         p=good.p,
         q=good.q,
@@ -230,7 +236,7 @@ WRONG_IDENTITIES = {
     "two-keys": (CLIENT.identity + key_pem(new_key()), "not 2"),
     "no-certificate": (key_pem(CLIENT.key), "holds no certificate"),
     "anothers-key": (key_pem(new_key()) + CLIENT.pem, "is not that of a certificate here"),
-    "another-kind": (key_pem(RSA[2048]) + CLIENT.pem, "is not that of a certificate here"),
+    "another-kind": (key_pem(rsa_key(2048)) + CLIENT.pem, "is not that of a certificate here"),
     "encrypted": (
         key_pem(CLIENT.key, passphrase="open sesame") + CLIENT.pem,
         "the private key is encrypted: give it without a passphrase",
@@ -240,11 +246,11 @@ WRONG_IDENTITIES = {
         "the private key is encrypted",
     ),
     "damaged": (CLIENT.identity.replace("MIG", "AAA", 1), "the private key cannot be read"),
-    "weak": (issue(AUTHORITY, key=RSA[1024]).identity, "must be RSA of 2048 to 4096 bits"),
+    "weak": (issue(AUTHORITY, key=rsa_key(1024)).identity, "must be RSA of 2048 to 4096 bits"),
     "curve": (issue(AUTHORITY, key=new_key("k1")).identity, "EC on P-256, P-384 or P-521"),
     "dsa": (key_pem(new_key("dsa")) + CLIENT.pem, "or Ed25519"),
     "spoiled": (
-        spoiled() + issue(AUTHORITY, key=RSA[2048]).pem,
+        spoiled() + issue(AUTHORITY, key=rsa_key(2048)).pem,
         "the private key cannot be used: it is not well made",
     ),
     "expired": (issue(AUTHORITY, name="Gone", ends=NOW - DAY).identity, "CN=Gone expired on"),
@@ -272,9 +278,9 @@ def encoded(key: Key, encoding: serialization.Encoding) -> str:
 
 @pytest.mark.parametrize("encoding", [serialization.Encoding.PEM, serialization.Encoding.DER])
 def test_a_key_for_assertions_is_read_as_pem_or_der(encoding: serialization.Encoding) -> None:
-    read = read_rsa_key(encoded(RSA[2048], encoding))
+    read = read_rsa_key(encoded(rsa_key(2048), encoding))
 
-    assert read.decode() == key_pem(RSA[2048])
+    assert read.decode() == key_pem(rsa_key(2048))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +290,7 @@ def test_a_key_for_assertions_is_read_as_pem_or_der(encoding: serialization.Enco
         ("AAAA", "the private key cannot be read"),
         ("A" * 20_000, "is larger than a private key"),
         (encoded(CLIENT.key, serialization.Encoding.DER), "is not an RSA private key"),
-        (encoded(RSA[1024], serialization.Encoding.DER), "must be RSA of 2048"),
+        (encoded(rsa_key(1024), serialization.Encoding.DER), "must be RSA of 2048"),
         (base64.b64encode(CLIENT.pem.encode()).decode(), "one private key"),
         (base64.b64encode(spoiled().encode()).decode(), "it is not well made"),
         (base64.b64encode(b"-----BEGIN ").decode(), "a block of the PEM does not end"),
