@@ -110,16 +110,17 @@ def as_ecma(pattern: re.Pattern[str]) -> str:
 
 def names_in(shape: object) -> set[str]:
     """Give the names of the components that something refers to."""
-    if isinstance(shape, Mapping):
-        found = {
-            value.removeprefix(_SHAPES)
-            for name, value in shape.items()
-            if name == "$ref" and isinstance(value, str) and value.startswith(_SHAPES)
-        }
-        return found.union(*(names_in(value) for value in shape.values()))
-    if isinstance(shape, list | tuple):
-        return set[str]().union(*(names_in(value) for value in shape))
-    return set()
+    found, ahead = set[str](), [shape]
+    while ahead:
+        one = ahead.pop()
+        if isinstance(one, dict | Mapping):  # almost all are `dict`s, which are told at once
+            name = one.get("$ref")
+            if isinstance(name, str) and name.startswith(_SHAPES):
+                found.add(name.removeprefix(_SHAPES))
+            ahead.extend(one.values())
+        elif isinstance(one, list | tuple):
+            ahead.extend(one)
+    return found
 
 
 def _said(limits: Mapping[str, object]) -> dict[str, object]:
