@@ -59,7 +59,7 @@ async def test_an_apps_messages_are_read_on_from_the_oldest(
     first = await streamed(http, path, limit=3)
     second = await streamed(http, path, limit=3, iterator=first["iterator"])
     end = await streamed(http, path, iterator=second["iterator"])
-    (late,) = await stored(tenant, {})
+    late = await rows.message(tenant.link, tenant.app_id, rows.now() - timedelta(minutes=30))
     more = await streamed(http, path, iterator=sent[-1])
     await stored(tenant)
 
