@@ -33,7 +33,7 @@ from schema.endpoint import secret_context
 from schema.event import WAKE_ROOT
 from schema.retry import RetryPolicy
 from schema.store import dead_letter, delivery, wake
-from schema.store.link import Pool
+from schema.store.link import Link, Pool
 from signer import secret
 from signer.vault import Vault
 from tests.services import SHARDS, connected
@@ -326,6 +326,16 @@ async def publish_raw(nats_url: str, subject: bytes, body: bytes, head: bytes = 
         await reader.readuntil(b"PONG\r\n")
     writer.close()
     await writer.wait_closed()
+
+
+async def waits_for_lock(link: Link | Pool) -> bool:
+    """Tell whether anybody waits for a lock in this database; others are on the same server."""
+    return bool(
+        await link.fetchval(
+            """SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+        )
+    )
 
 
 async def eventually(

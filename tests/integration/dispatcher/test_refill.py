@@ -16,7 +16,7 @@ from dispatcher.refill import Refill
 from schema import ids
 from schema.delivery import Reason
 from schema.store.link import Pool
-from tests.dispatching import VAULT, World, config, eventually, new_world, now
+from tests.dispatching import VAULT, World, config, eventually, new_world, now, waits_for_lock
 from tests.services import SHARDS, Services
 
 URL = "http://127.0.0.1:9/"
@@ -171,17 +171,13 @@ async def test_what_was_settled_while_it_was_read_does_not_come_again(
         async with link.transaction():
             await link.execute("LOCK TABLE message IN ACCESS EXCLUSIVE MODE")
             desk.look(lane)
-            await eventually(lambda: _waits(pool))
+            await eventually(lambda: waits_for_lock(pool))
             assert desk.lanes.offer(lane, live(lane, first, row["due_at"]))
             desk.lanes.let_go(lane.pop())
         await eventually(lambda: bool(desk.refilled))
 
     assert [owed.message_id for owed in lane.backlog] == [second]
     assert lane.released == set()
-
-
-async def _waits(pool: Pool) -> bool:
-    return bool(await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 @pytest.mark.parametrize("gone", ["DELETE FROM message", "UPDATE message SET payload = NULL"])
@@ -269,7 +265,7 @@ async def test_a_lane_that_was_closed_meanwhile_gets_nothing(desk: Desk, pool: P
         async with link.transaction():
             await link.execute("LOCK TABLE message IN ACCESS EXCLUSIVE MODE")
             desk.look(lane)
-            await eventually(lambda: _waits(pool))
+            await eventually(lambda: waits_for_lock(pool))
             desk.lanes.close_shard(lane.shard)
         await eventually(lambda: bool(desk.refilled))
 
@@ -402,7 +398,7 @@ async def test_an_ordered_lane_that_runs_out_while_it_is_looked_at_by_hand_is_re
     async with pool.acquire() as link, link.transaction():
         await link.execute("LOCK TABLE delivery IN ACCESS EXCLUSIVE MODE")
         desk.refill.look_by_hand(lane)
-        await eventually(lambda: _waits(pool))
+        await eventually(lambda: waits_for_lock(pool))
 
         await link.execute(
             "UPDATE delivery SET state = 'delivered', due_at = NULL WHERE message_id = $1",

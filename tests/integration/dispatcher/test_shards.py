@@ -19,7 +19,7 @@ from schema.store import intake, settle
 from schema.store import shard as store
 from schema.store.link import Link, Pool
 from tests import rows
-from tests.dispatching import eventually
+from tests.dispatching import eventually, waits_for_lock
 from tests.services import SHARDS
 
 NOW = datetime.now(UTC)
@@ -266,16 +266,12 @@ async def test_whoever_writes_several_shards_holds_none_while_it_waits_for_a_sma
         await other.execute("SELECT FROM shard WHERE id = $1 FOR UPDATE", first)
         async with pool.acquire() as link:
             writing = asyncio.create_task(write(link, {second: epochs[second]} | epochs))
-            await eventually(partial(_waits, pool))
+            await eventually(partial(waits_for_lock, pool))
 
             await other.execute("SELECT FROM shard WHERE id = $1 FOR UPDATE NOWAIT", second)
 
             writing.cancel()
             await asyncio.wait([writing])
-
-
-async def _waits(pool: Pool) -> bool:
-    return bool(await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 def at(epoch: int, sequence: int) -> MappingProxyType[int, intake.Position]:
