@@ -118,6 +118,8 @@ def create_app(
 ) -> Gateway:
     """Put a gateway together; what it is given stays the caller's to close."""
     publisher = Publisher(bus, stream=config.stream, metrics=metrics)
+    keys, apps = KeyRing(pool, config, clock), AppBook(pool, config)
+    catalogue = Catalogue(pool, config, clock=clock, metrics=publisher.metrics)
     parts = Parts(
         pool=pool,
         bus=bus,
@@ -125,9 +127,9 @@ def create_app(
         clock=clock,
         config=config,
         publisher=publisher,
-        keys=KeyRing(pool, config, clock),
-        apps=AppBook(pool, config),
-        catalogue=Catalogue(pool, config, clock=clock, metrics=publisher.metrics),
+        keys=keys,
+        apps=apps,
+        catalogue=catalogue,
         limits=Limits(pool, config),
         awaited=Awaited(bus, config),
         sandbox=Sandbox(
@@ -138,6 +140,7 @@ def create_app(
                 waiting=transformation.MOST_WAITING,
             )
         ),
+        listener=Listener(pool, keys=keys, apps=apps, catalogue=catalogue),
         slices=Slices(),
     )
 
@@ -218,12 +221,11 @@ def operations() -> list[AnyOperation]:
 @asynccontextmanager
 async def running(parts: Parts) -> AsyncIterator[None]:
     """Keep going what runs beside the requests, and end it in order."""
-    listener = Listener(parts.pool, keys=parts.keys, apps=parts.apps, catalogue=parts.catalogue)
     async with parts.publisher, TaskGroup() as group:
         tasks = [
             group.create_task(work)
             for work in (
-                listener.run(),
+                parts.listener.run(),
                 parts.keys.run(),
                 parts.limits.run(),
                 parts.catalogue.run(),

@@ -25,6 +25,10 @@ class Listener:
         """Listen until cancelled."""
         await self._changes.run()
 
+    async def sync(self) -> None:
+        """Return once all that was committed before this call has been heard of."""
+        await self._changes.sync()
+
     def heard(self, table: str, tenant: str) -> None:
         """Take in one notification; the gateway keeps nothing of the other tables."""
         match table:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # these are made of parts themselves
     from gateway.catalogue import Catalogue
     from gateway.keyring import KeyRing
     from gateway.limits import Limits
+    from gateway.listen import Listener
     from gateway.publish import Publisher
 
 SCOPE_KEY: Final = "hookline.parts"
@@ -39,6 +40,7 @@ class Parts:
         limits: How much an app may publish.
         awaited: Tests that requests wait for.
         sandbox: Runs endpoints' code, to see what it does.
+        listener: Hears what changed.
         slices: Does what is done for many messages of a request.
     """
 
@@ -54,6 +56,7 @@ class Parts:
     limits: "Limits"
     awaited: "Awaited"
     sandbox: Sandbox
+    listener: "Listener"
     slices: Slices
 
     @asynccontextmanager
@@ -68,9 +71,14 @@ class Parts:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Link]:
-        """Lend a connection inside of a transaction."""
+        """Lend a connection inside of a transaction.
+
+        At its end this gateway has heard of what was changed, or the next request of whoever
+        changed it might still be answered by what was known before.
+        """
         async with self.connection() as connection, connection.transaction():
             yield connection
+        await self.listener.sync()
 
 
 def parts(request: Request) -> Parts:
