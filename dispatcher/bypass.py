@@ -8,9 +8,9 @@ stream says; who crowds, a sample of what waits. Durations are seconds.
 import asyncio
 import json
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import nats.errors
@@ -23,7 +23,8 @@ from schema.event import SHARD_ROOT
 LOOK_S: Final = 1.0  # how often apps are looked for that were not there before
 SHARE: Final = 20  # looking takes at most one in so many seconds
 THROUGH: Final = CROWDED // 8  # events that wait for a shard that is not crowded any more
-_PACE_S: Final = 0.05  # between rounds
+ENOUGH: Final = 64  # events of a sample that tell who crowds a shard; of a few, one is many
+_PACE_S: Final = 0.01  # between rounds
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +37,21 @@ class Counts(Protocol):
 
     def __call__(self, *, crowded: int, left_out: int) -> None:
         """Take how many shards are crowded, and how many apps had no room in a filter."""
+
+
+@dataclass(slots=True)
+class _Crowd:
+    """What is known of a shard as long as too much waits for it.
+
+    Attributes:
+        names: The apps that crowd it.
+        look_at: Loop's time of the next look at what waits and which apps there are.
+        left_out: How many apps had no room in the filter.
+    """
+
+    names: set[str] = field(default_factory=set)
+    look_at: float = 0.0
+    left_out: int = 0
 
 
 class Bypasses:
@@ -69,9 +85,7 @@ class Bypasses:
         self._end = end
         self._counts = counts
         self.by_shard: dict[int, Source] = {}
-        self._crowds = defaultdict[int, set[str]](set)
-        self._look_at: dict[int, float] = {}
-        self._left_out: dict[int, int] = {}
+        self._crowds: dict[int, _Crowd] = {}
         self._crowded = asyncio.Event()
 
     def notice(self) -> None:
@@ -83,69 +97,79 @@ class Bypasses:
         return (b for b in self.by_shard.values() if b.passes is not None and b.passes.crowded)
 
     async def tend(self) -> None:
-        """End those that are of no more use."""
-        for shard, bypass in list(self.by_shard.items()):
-            if bypass.broken or not self._counts_still(bypass):
+        """End those that are of no more use, and forget who crowded shards that are through."""
+        for shard in list(self._crowds):
+            source, bypass = self._sources.get(shard), self.by_shard.get(shard)
+            through = source is None or source.waiting <= THROUGH
+            if through or (bypass is not None and (bypass.broken or not bypass.serves(source))):
                 self.forget(shard)
-                await self._end(bypass)
-
-    def _counts_still(self, bypass: Source) -> bool:
-        crowded = self._sources.get(bypass.shard)
-        return bypass.serves(crowded) and crowded is not None and crowded.waiting > THROUGH
+                if bypass is not None:
+                    await self._end(bypass)
 
     def forget(self, shard: int) -> None:
         """Take nothing more from a shard's bypass, if it has one, and forget who crowded it."""
         self._crowds.pop(shard, None)
-        self._look_at.pop(shard, None)
-        self._left_out.pop(shard, None)
         self.by_shard.pop(shard, None)
+        self.notice()  # it may be crowded all the same, and nothing more of it come for a while
 
     async def run(self) -> None:
         """Make bypasses of shards that are crowded, for ever."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S if self.by_shard else None):
+                async with asyncio.timeout(LOOK_S if self._crowds else None):
                     await self._crowded.wait()
             self._crowded.clear()
-            try:
-                for source in [s for s in self._sources.values() if s.crowded]:
-                    await self._look(source)
-            except (TimeoutError, nats.errors.Error, OSError, HooklineError) as error:
-                _log.warning("no way past a crowd: %r", error)
-            self._counts(crowded=len(self.by_shard), left_out=sum(self._left_out.values()))
+            for source in [s for s in self._sources.values() if s.crowded]:
+                await self._tend_crowd(source)
+            left_out = sum(crowd.left_out for crowd in self._crowds.values())
+            self._counts(crowded=len(self.by_shard), left_out=left_out)
             await asyncio.sleep(_PACE_S)
 
-    async def _look(self, source: Source) -> None:
-        """See that a crowded shard has a bypass for all that do not crowd it."""
-        shard, began = source.shard, asyncio.get_running_loop().time()
-        bypass = self.by_shard.get(shard)
-        if began < self._look_at.get(shard, 0.0):
+    async def _tend_crowd(self, source: Source) -> None:
+        """Look at a crowded shard if it is time to."""
+        loop = asyncio.get_running_loop()
+        crowd, began = self._crowds.setdefault(source.shard, _Crowd()), loop.time()
+        if began < crowd.look_at:
             return
-        crowd = self._crowds[shard]
+        try:
+            looked = await self._look(source, crowd)
+        except (TimeoutError, nats.errors.Error, OSError, HooklineError) as error:
+            _log.warning("no way past a crowd: %r", error)
+            crowd.look_at = loop.time() + LOOK_S
+            return
+        if looked:
+            crowd.look_at = loop.time() + max(LOOK_S, (loop.time() - began) * SHARE)
+
+    async def _look(self, source: Source, crowd: _Crowd) -> bool:
+        """See that a crowded shard has a bypass for all that do not crowd it.
+
+        Tells whether it is known who does: of what waits too little may have been seen.
+        """
+        bypass = self.by_shard.get(source.shard)
         for crowded in (source, bypass):
-            if crowded is not None and crowded.crowded:
-                crowd |= crowding(event.subject for event in crowded.buffer)
-        if crowd:
-            names = await self._passing(shard, crowd)
-            if bypass is None or list(bypass.names) != names:
-                await self._renew(source, names)
-        now = asyncio.get_running_loop().time()
-        self._look_at[shard] = now + max(LOOK_S, (now - began) * SHARE)
+            if crowded is not None and crowded.crowded and len(crowded.sample) >= ENOUGH:
+                crowd.names |= crowding(crowded.sample)
+        if not crowd.names:
+            return False
+        subjects = await self._subjects(f"{SHARD_ROOT}.{source.shard}.>")
+        names, crowd.left_out = passing(subjects, crowd.names)
+        if bypass is None or list(bypass.names) != names:
+            await self._renew(source, crowd, names)
+        return True
 
-    async def _passing(self, shard: int, crowd: set[str]) -> list[str]:
-        subjects = await self._subjects(f"{SHARD_ROOT}.{shard}.>")
-        names, self._left_out[shard] = passing(subjects, crowd)
-        return names
-
-    async def _renew(self, source: Source, names: list[str]) -> None:
+    async def _renew(self, source: Source, crowd: _Crowd, names: list[str]) -> None:
         former = self.by_shard.pop(source.shard, None)
         if former is not None:
             await self._end(former)
-        if names and self._sources.get(source.shard) is source:
-            made = source.bypass(names)
-            await self._begin(made)
-            self.by_shard[source.shard] = made
-            _log.info("shard %d is crowded: %d apps are read past it", source.shard, len(names))
+        if not names or self._sources.get(source.shard) is not source:
+            return
+        made = source.bypass(names)
+        await self._begin(made)
+        if self._crowds.get(source.shard) is not crowd:  # lost, or another stream's, meanwhile
+            await self._end(made)
+            return
+        self.by_shard[source.shard] = made
+        _log.info("shard %d is crowded: %d apps are read past it", source.shard, len(names))
 
 
 def subjects_request(subjects: str) -> bytes:

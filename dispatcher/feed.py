@@ -226,7 +226,8 @@ class Feed:
             self._tending.set()
 
     async def _end(self, source: Source) -> None:
-        self._by_consumer.pop(source.consumer, None)
+        if self._by_consumer.pop(source.consumer, None) is None:
+            return  # it never began
         await self._bus.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{source.consumer}")
 
     async def _pull(self, source: Source, number: int, now: float) -> None:

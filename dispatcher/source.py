@@ -22,6 +22,7 @@ from schema.store.intake import Stored
 
 PULL: Final = 256  # events per request, at most
 CROWDED: Final = 512  # events that wait for a shard; with more, others are read past who crowds it
+SAMPLE: Final = 256  # events of a crowded shard that its apps are counted in
 _PASSED: Final = 65_536  # events that are remembered to have been taken by a bypass
 _EVENT_BYTES: Final = 1_024  # what an event takes beside its body
 EXPIRES_S: Final = 30.0  # of a request
@@ -47,6 +48,8 @@ class Source:
         passes: The source that this one is a bypass of.
         names: The apps whose events a bypass reads.
         passed: What a bypass made of events, by sequence: messages (None), or rejected events.
+        sample: The subjects of the last events that came while the source was crowded. Of those
+            that wait here there may be none at any moment, as they are all in a batch.
     """
 
     shard: int
@@ -67,6 +70,7 @@ class Source:
     passes: "Source | None" = None
     names: Sequence[str] = ()
     passed: dict[int, Rejection | None] = field(default_factory=dict)
+    sample: deque[str] = field(default_factory=lambda: deque(maxlen=SAMPLE))
 
     def __post_init__(self) -> None:
         """Begin where Postgres says."""
@@ -150,6 +154,7 @@ class Source:
         self.position = self.handed = position
         self.buffer.clear()
         self.passed.clear()
+        self.sample.clear()
         self.broken = True
 
     def begin(self, consumer: str) -> None:
@@ -191,6 +196,10 @@ class Source:
         self.consumed = place.consumed
         self.usual_bytes = max(len(event.body) + _EVENT_BYTES, self.usual_bytes * 15 // 16)
         self.buffer.append(event)
+        if self.crowded:
+            self.sample.append(event.subject)
+        elif self.sample:
+            self.sample.clear()
 
     def status(self, headers: Mapping[str, str]) -> None:
         """Take word that a request is over, or that the consumer is."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.source import (
+    CROWDED,
     HEARTBEAT_S,
     PULL,
     SILENCE_S,
@@ -56,6 +57,19 @@ def test_a_batch_gets_no_more_bytes_than_it_has_room_for_but_always_one_event() 
 
     assert len(made.hand_on(10, 130)) == 2
     assert len(made.hand_on(10, 1)) == 1
+
+
+def test_subjects_are_sampled_while_a_source_is_crowded() -> None:
+    made = source()
+
+    made.accept(place(1, 1, pending=CROWDED - 1), event(1))
+    assert list(made.sample) == []
+    made.accept(place(2, 2, pending=CROWDED), event(2))
+    made.hand_on(2, LOTS)
+    assert list(made.sample) == ["shard.3.app.type"]
+
+    made.accept(place(3, 3, pending=CROWDED - 1), event(3))
+    assert list(made.sample) == []
 
 
 def test_a_gap_breaks_a_source_and_it_begins_again_behind_the_last_event_it_has() -> None:
