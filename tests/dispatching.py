@@ -297,6 +297,15 @@ async def new_world(pool: Pool) -> World:
     return World(pool=pool, environment_id=await pool.fetchval("SELECT id FROM environment"))
 
 
+async def taken(world: World, messages: int) -> None:
+    """Wait until so many events have become messages."""
+
+    async def enough() -> bool:
+        return await world.pool.fetchval("SELECT count(*) FROM message") >= messages
+
+    await eventually(enough, within_s=15)
+
+
 async def publish(
     bus: Client,
     app: str,

@@ -3,45 +3,28 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
 from dispatcher.bypass import Bypasses
+from dispatcher.metrics import Metrics
 from dispatcher.source import CROWDED
 from schema.event import STREAM
 from schema.store import intake
-from schema.store.link import Pool
-from tests.dispatching import Running, World, dispatching, eventually, new_world, publish
+from schema.store.link import Link, Pool
+from tests.dispatching import Running, World, dispatching, eventually, new_world, publish, taken
 from tests.receiver import Receiver
 from tests.services import Services
 
+pytestmark = pytest.mark.usefixtures("stream")
+
+SHARD = 3
 CROWD = 3 * CROWDED  # events in front of those that pass
 FEW = 5
-
-
-@pytest_asyncio.fixture
-async def world(pool: Pool) -> World:
-    return await new_world(pool)
-
-
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as listening:
-        yield listening
-
-
-async def publish_crowd(bus: Client, app_id: str, number: int = CROWD) -> None:
-    await asyncio.gather(*(publish(bus, app_id, body=b'"crowd %d"' % n) for n in range(number)))
-
-
-async def numbers(world: World, app_id: str) -> list[int]:
-    """Give the bodies of an app's messages in the order in which they became rows."""
-    rows = await world.pool.fetch(
-        "SELECT payload FROM message WHERE app_id = $1 ORDER BY xmin::text::bigint, id", app_id
-    )
-    return [json.loads(row["payload"]) for row in rows]
 
 
 class Gate:
@@ -52,11 +35,11 @@ class Gate:
         take = intake.take
 
         async def held(
-            link: object, owner: str, positions: dict[int, intake.Position], taking: intake.Taking
+            link: Link, owner: str, positions: dict[int, intake.Position], taking: intake.Taking
         ) -> intake.Answer:
             if not any(position.beside for position in positions.values()):
                 await self._open.wait()
-            return await take(link, owner, positions, taking)  # type: ignore[arg-type]
+            return await take(link, owner, positions, taking)
 
         monkeypatch.setattr(intake, "take", held)
 
@@ -64,169 +47,183 @@ class Gate:
         self._open.set()
 
 
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A shard with an app that crowds it, and a victim with an ordered endpoint."""
+
+    world: World
+    receiver: Receiver
+    bus: Client
+    nats_url: str
+    gate: Gate
+    crowd: str
+    victim: str
+    endpoint: str
+
+    async def publish_crowd(self) -> None:
+        bodies = (b'"crowd %d"' % n for n in range(CROWD))
+        await asyncio.gather(*(publish(self.bus, self.crowd, body=body) for body in bodies))
+
+    async def publish(self, *numbers: int) -> None:
+        """Publish events of the victim."""
+        for number in numbers:
+            await publish(self.bus, self.victim, body=b"%d" % number)
+
+    def dispatching(self) -> AbstractAsyncContextManager[Running]:
+        return dispatching(self.world.pool, self.nats_url)
+
+    async def taken(self, running: Running, messages: int) -> None:
+        """Open the gate; wait until the stream is taken to its end, and nothing passes any more."""
+        self.gate.open()
+        await taken(self.world, messages)
+        bypasses: Bypasses = running.dispatcher._feed._bypasses
+        source = running.dispatcher._feed.sources[SHARD]
+        info = await self.bus.jetstream().stream_info(STREAM)
+        await eventually(lambda: source.position == info.state.last_seq)
+        await eventually(lambda: not bypasses.by_shard)
+
+    def came(self) -> list[int]:
+        """Give the bodies of what was received."""
+        return [json.loads(request.body) for request in self.receiver.requests]
+
+    async def messages_of(self, app_id: str) -> list[int]:
+        """Give the bodies of an app's messages."""
+        rows = await self.world.pool.fetch("SELECT payload FROM message WHERE app_id = $1", app_id)
+        return [json.loads(row["payload"]) for row in rows]
 
 
-async def neighbours(world: World, receiver: Receiver, shard: int = 3) -> tuple[str, str]:
-    """Make two apps of a shard: one that crowds it, and one with an endpoint."""
-    crowd, victim = await world.app(shard=shard), await world.app(shard=shard)
-    await world.endpoint(victim, receiver.url("/victim"), ordered=True)
-    return crowd, victim
-
-
-@pytest.mark.usefixtures("stream")
-async def test_an_app_is_served_while_not_one_event_of_the_crowd_before_it_is_taken(
-    world: World, receiver: Receiver, services: Services, bus: Client, gate: Gate
-) -> None:
-    crowd, victim = await neighbours(world, receiver)
-    await publish_crowd(bus, crowd)
-    for n in range(FEW):
-        await publish(bus, victim, body=b"%d" % n)
-
-    async with dispatching(world.pool, services.nats_url) as running:
-        received = await receiver.wait_for(FEW)
-        taken_before = await world.pool.fetchval(
-            "SELECT count(*) FROM message WHERE app_id = $1", crowd
+@pytest_asyncio.fixture
+async def shard(
+    pool: Pool, services: Services, bus: Client, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Shard]:
+    """Lend a shard; its own source takes nothing until the gate is opened."""
+    world = await new_world(pool)
+    crowd, victim = await world.app(shard=SHARD), await world.app(shard=SHARD)
+    async with Receiver() as receiver:
+        yield Shard(
+            world=world,
+            receiver=receiver,
+            bus=bus,
+            nats_url=services.nats_url,
+            gate=Gate(monkeypatch),
+            crowd=crowd,
+            victim=victim,
+            endpoint=await world.endpoint(victim, receiver.url("/victim"), ordered=True),
         )
-        metrics = running.dispatcher._given.metrics
-        bypassed, crowded = metrics.bypassed._value.get(), metrics.crowded._value.get()
-        gate.open()
-        await taken(world, CROWD + FEW)
-        await passed_and_ended(running)
-
-    assert [json.loads(request.body) for request in received] == list(range(FEW))
-    assert (taken_before, bypassed, crowded) == (0, FEW, 1)
-    assert len(receiver.requests) == FEW
-    assert await world.states() == {"delivered": FEW}
-    assert metrics.taken.labels("repeated")._value.get() == 0
 
 
-async def taken(world: World, messages: int) -> None:
-    async def enough() -> bool:
-        number: int = await world.pool.fetchval("SELECT count(*) FROM message")
-        return number >= messages
-
-    await eventually(enough, within_s=15)
-
-
-async def passed_and_ended(running: Running) -> None:
-    """Wait until the stream is taken to its end, and no shard has a bypass any more."""
-    bypasses: Bypasses = running.dispatcher._feed._bypasses
-    source = running.dispatcher._feed.sources[3]
-    info = await running.bus.jetstream().stream_info(STREAM)
-    await eventually(lambda: source.position == info.state.last_seq)
-    await eventually(lambda: not bypasses.by_shard)
+@pytest_asyncio.fixture
+async def crowded(shard: Shard) -> Shard:
+    """Lend a shard with the crowd's events on the stream."""
+    await shard.publish_crowd()
+    return shard
 
 
-@pytest.mark.usefixtures("stream")
-async def test_a_shard_counts_each_event_once_although_it_comes_twice(
-    world: World, receiver: Receiver, services: Services, bus: Client, gate: Gate
+def metrics_of(running: Running) -> Metrics:
+    return running.dispatcher._given.metrics
+
+
+def taken_as(running: Running, what: str) -> float:
+    return metrics_of(running).taken.labels(what)._value.get()
+
+
+async def test_an_app_is_served_while_not_one_event_of_the_crowd_before_it_is_taken(
+    crowded: Shard,
 ) -> None:
-    crowd, victim = await neighbours(world, receiver)
-    await publish_crowd(bus, crowd)
-    for n in range(FEW):
-        await publish(bus, victim, body=b"%d" % n)
-    last = await publish(bus, crowd)
+    await crowded.publish(*range(FEW))
 
-    async with dispatching(world.pool, services.nats_url) as running:
-        await receiver.wait_for(FEW)
-        gate.open()
-        await taken(world, CROWD + FEW + 1)
-        await passed_and_ended(running)
+    async with crowded.dispatching() as running:
+        await crowded.receiver.wait_for(FEW)
+        taken_before = await crowded.messages_of(crowded.crowd)
+        metrics = metrics_of(running)
+        bypassed, shards = metrics.bypassed._value.get(), metrics.crowded._value.get()
+        await crowded.taken(running, CROWD + FEW)
 
-    row = await world.pool.fetchrow("SELECT position, taken FROM shard WHERE id = 3")
+    assert crowded.came() == list(range(FEW))
+    assert (taken_before, bypassed, shards) == ([], FEW, 1)
+    assert await crowded.world.states() == {"delivered": FEW}
+    assert taken_as(running, "repeated") == 0
+
+
+async def test_a_shard_counts_each_event_once_although_it_comes_twice(crowded: Shard) -> None:
+    await crowded.publish(*range(FEW))
+    last = await publish(crowded.bus, crowded.crowd)
+
+    async with crowded.dispatching() as running:
+        await crowded.receiver.wait_for(FEW)
+        await crowded.taken(running, CROWD + FEW + 1)
+
+    pool = crowded.world.pool
+    row = await pool.fetchrow("SELECT position, taken FROM shard WHERE id = $1", SHARD)
     assert row is not None
     assert tuple(row) == (last, CROWD + FEW + 1)
-    counted = await world.pool.fetchval("SELECT sum(n) FROM fanned_out, unnest(numbers) AS n")
+    counted = await pool.fetchval("SELECT sum(n) FROM fanned_out, unnest(numbers) AS n")
     assert counted == FEW
 
 
-@pytest.mark.usefixtures("stream")
-async def test_what_is_rejected_beside_a_crowd_is_rejected_once(
-    world: World, receiver: Receiver, services: Services, bus: Client, gate: Gate
-) -> None:
-    crowd, victim = await neighbours(world, receiver)
-    await publish_crowd(bus, crowd)
-    await publish(bus, victim, body=b"not json")
-    await publish(bus, victim, body=b"1")
+async def test_what_is_rejected_beside_a_crowd_is_rejected_once(crowded: Shard) -> None:
+    await publish(crowded.bus, crowded.victim, body=b"not json")
+    await crowded.publish(1)
 
-    async with dispatching(world.pool, services.nats_url) as running:
-        await receiver.wait_for(1)
-        gate.open()
-        await taken(world, CROWD + 1)
-        await passed_and_ended(running)
-        counted = running.dispatcher._given.metrics.taken.labels("rejected")._value.get()
+    async with crowded.dispatching() as running:
+        await crowded.receiver.wait_for(1)
+        await crowded.taken(running, CROWD + 1)
 
-    assert [row["reason"] for row in await world.rejected(1)] == ["not_json"]
-    assert counted == 1
+    assert [row["reason"] for row in await crowded.world.rejected(1)] == ["not_json"]
+    assert taken_as(running, "rejected") == 1
 
 
-@pytest.mark.usefixtures("stream")
 async def test_what_postgres_forgot_of_a_bypass_is_stored_and_sent_by_the_shards_own_source(
-    world: World, receiver: Receiver, services: Services, bus: Client, gate: Gate
+    crowded: Shard,
 ) -> None:
-    crowd, victim = await neighbours(world, receiver)
-    await publish_crowd(bus, crowd)
-    for n in range(FEW):
-        await publish(bus, victim, body=b"%d" % n)
+    await crowded.publish(*range(FEW))
 
-    async with dispatching(world.pool, services.nats_url) as running:
-        await receiver.wait_for(FEW)
-        await world.settled(FEW)
+    async with crowded.dispatching() as running:
+        await crowded.receiver.wait_for(FEW)
+        await crowded.world.settled(FEW)
         for table in ("attempt", "delivery", "message"):
-            await world.pool.execute(f"DELETE FROM {table} WHERE app_id = $1", victim)
-        gate.open()
-        await receiver.wait_for(2 * FEW)
-        await taken(world, CROWD + FEW)
-        await passed_and_ended(running)
-        states = await world.settled(FEW)
+            await crowded.world.pool.execute(
+                f"DELETE FROM {table} WHERE app_id = $1", crowded.victim
+            )
+        crowded.gate.open()
+        await crowded.receiver.wait_for(2 * FEW)
+        await crowded.taken(running, CROWD + FEW)
+        states = await crowded.world.settled(FEW)
 
     assert states == {"delivered": FEW}
-    assert sorted(await numbers(world, victim)) == list(range(FEW))
+    assert sorted(await crowded.messages_of(crowded.victim)) == list(range(FEW))
 
 
-@pytest.mark.usefixtures("stream")
 async def test_a_dispatcher_that_dies_beside_a_crowd_leaves_nothing_out_and_nothing_twice(
-    world: World, receiver: Receiver, services: Services, bus: Client, gate: Gate
+    crowded: Shard,
 ) -> None:
-    crowd, victim = await neighbours(world, receiver)
-    await publish_crowd(bus, crowd)
-    for n in range(FEW):
-        await publish(bus, victim, body=b"%d" % n)
+    await crowded.publish(*range(FEW))
 
-    async with dispatching(world.pool, services.nats_url) as dying:
-        await receiver.wait_for(FEW)
-        await world.settled(FEW)
+    async with crowded.dispatching() as dying:
+        await crowded.receiver.wait_for(FEW)
+        await crowded.world.settled(FEW)
         await dying.die()
-    gate.open()
-    async with dispatching(world.pool, services.nats_url) as running:
-        await publish(bus, victim, body=b"%d" % FEW)
-        await receiver.wait_for(FEW + 1)
-        await taken(world, CROWD + FEW + 1)
-        await passed_and_ended(running)
+    crowded.gate.open()
+    async with crowded.dispatching() as running:
+        await crowded.publish(FEW)
+        await crowded.receiver.wait_for(FEW + 1)
+        await crowded.taken(running, CROWD + FEW + 1)
 
-    assert [json.loads(r.body) for r in receiver.requests] == list(range(FEW + 1))
-    assert await world.states() == {"delivered": FEW + 1}
+    assert crowded.came() == list(range(FEW + 1))
+    assert await crowded.world.states() == {"delivered": FEW + 1}
 
 
-@pytest.mark.usefixtures("stream")
 async def test_an_app_that_publishes_first_while_its_shard_is_crowded_is_read_past_it_too(
-    world: World, receiver: Receiver, services: Services, bus: Client, gate: Gate
+    crowded: Shard,
 ) -> None:
-    crowd, victim = await neighbours(world, receiver)
-    await publish_crowd(bus, crowd)
-    await publish(bus, victim, body=b"1")
+    await crowded.publish(1)
 
-    async with dispatching(world.pool, services.nats_url) as running:
-        await receiver.wait_for(1)
-        late = await world.app(shard=3, uid=None)
-        await world.endpoint(late, receiver.url("/late"))
-        await publish(bus, late, body=b"2")
-        await receiver.wait_for(2)
-        gate.open()
-        await taken(world, CROWD + 2)
-        await passed_and_ended(running)
+    async with crowded.dispatching() as running:
+        await crowded.receiver.wait_for(1)
+        late = await crowded.world.app(shard=SHARD)
+        await crowded.world.endpoint(late, crowded.receiver.url("/late"))
+        await publish(crowded.bus, late, body=b"2")
+        await crowded.receiver.wait_for(2)
+        await crowded.taken(running, CROWD + 2)
 
-    assert await world.states() == {"delivered": 2}
+    assert await crowded.world.states() == {"delivered": 2}

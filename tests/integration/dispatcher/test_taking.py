@@ -21,19 +21,13 @@ from tests.dispatching import (
     now,
     publish,
     publish_raw,
+    taken,
 )
 from tests.receiver import Receiver
 from tests.services import SHARDS, Services
 
 STREAM_AT = now()
 NOTHING = store.Stored(0, None)
-
-
-async def taken(world: World, messages: int) -> None:
-    async def enough() -> bool:
-        return await world.pool.fetchval("SELECT count(*) FROM message") >= messages
-
-    await eventually(enough, within_s=15)
 
 
 async def publish_many(bus: Client, app_id: str, number: int) -> None:
