@@ -279,13 +279,14 @@ class Intake:
         stored = [m.taken for m in messages if m.number not in repeated]
         doubles = [m.taken for m in messages if m.number in repeated and not m.read.passed]
         self._count(reads, stored=len(stored), repeated=len(doubles))
+        if doubles:
+            # First: what an order has in Postgres goes before what was stored behind it.
+            self._on_repeated(doubles)
         self._breath.spilled(self._on_taken(self._by_hand(stored) if once else stored))
         for shard in {t.tenant.shard for t in stored if t.targets} - self._feed.sources.keys():
             with suppress(nats.errors.Error):  # they look for themselves within a second
                 await self._bus.publish(f"{WAKE_ROOT}.{shard}")
-        if doubles:
-            self._on_repeated(doubles)
-            await self._explain([t for t in doubles if t.draft.by_gateway and t.draft.event_id])
+        await self._explain([t for t in doubles if t.draft.by_gateway and t.draft.event_id])
 
     def _count(self, reads: Sequence[_Read], *, stored: int, repeated: int) -> None:
         self._metrics.batch.labels("intake").observe(len(reads))

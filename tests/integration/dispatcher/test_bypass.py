@@ -32,6 +32,8 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._open = asyncio.Event()
+        self._late: Link | None = None
+        self.left_open = asyncio.Event()
         take = intake.take
 
         async def held(
@@ -39,12 +41,21 @@ class Gate:
         ) -> intake.Answer:
             if not any(position.beside for position in positions.values()):
                 await self._open.wait()
+            elif self._late is not None:
+                link, self._late = self._late, None
+                await take(link, owner, positions, taking)
+                self.left_open.set()
+                await asyncio.Event().wait()
             return await take(link, owner, positions, taking)
 
         monkeypatch.setattr(intake, "take", held)
 
     def open(self) -> None:
         self._open.set()
+
+    def leave_open(self, link: Link) -> None:
+        """Make the next statement beside a crowd on this connection, and never answer."""
+        self._late = link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +222,35 @@ async def test_a_dispatcher_that_dies_beside_a_crowd_leaves_nothing_out_and_noth
 
     assert crowded.came() == list(range(FEW + 1))
     assert await crowded.world.states() == {"delivered": FEW + 1}
+
+
+async def test_what_a_dispatcher_that_died_stores_late_goes_before_what_is_taken_behind_it(
+    crowded: Shard,
+) -> None:
+    await crowded.publish(*range(FEW))
+
+    async with crowded.world.pool.acquire() as late:
+        transaction = late.transaction()
+        await transaction.start()
+        crowded.gate.leave_open(late)
+        async with crowded.dispatching() as dying:
+            await crowded.gate.left_open.wait()
+            await dying.die()
+        await crowded.publish(FEW)
+        async with crowded.dispatching() as running:
+            await eventually(lambda: waits_for_another(crowded.world))
+            await transaction.commit()
+            await crowded.receiver.wait_for(FEW + 1)
+            await crowded.taken(running, CROWD + FEW + 1)
+
+    assert crowded.came() == list(range(FEW + 1))
+    assert await crowded.world.states() == {"delivered": FEW + 1}
+
+
+async def waits_for_another(world: World) -> bool:
+    """Tell whether a statement waits for a transaction."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+    return bool(await world.pool.fetchval(waiting))
 
 
 async def test_an_app_that_publishes_first_while_its_shard_is_crowded_is_read_past_it_too(
