@@ -180,7 +180,7 @@ class Intake:
             self._go_on(source, sequence, answer)
         written = [read for read in reads if read.source.shard in answer.fenced]
         for read in written:
-            if read.passed or read.source.passes is not None:
+            if read.source.known or read.source.passes is not None:
                 read.source.became(read.event, _rejection(read))
         await self._report(
             [read for read in written if not read.passed],
@@ -220,28 +220,25 @@ class Intake:
             return [_Read(source=s, event=e, draft=refusal) for s, e in batch]
         await self._sync()
         most = self._config.max_payload_bytes
-        drafts = [
-            source.passed.get(event.sequence) or read_event(event, max_bytes=most)
-            for source, event in batch
-        ]
+        drafts = [read_event(event, max_bytes=most) for _, event in batch]
         keys = [(d.environment, d.app) if isinstance(d, Draft) else None for d in drafts]
         tenants = await self._directory.find({k for k in keys if k is not None}, self._clock())
         reads = [
-            _Read(
-                source,
-                event,
-                draft,
-                tenants.get(key) if key is not None else None,
-                event.sequence in source.passed,
-            )
+            _Read(source, event, draft, tenants.get(key) if key is not None else None)
             for (source, event), draft, key in zip(batch, drafts, keys, strict=True)
         ]
         checks = await self._catalogue.checks({t.environment_id for t in tenants.values()})
-        return [self._held(read, checks) for read in reads] if checks else reads
+        # A bypass may have come first while this was waited for: it is looked for at the end.
+        if checks or any(source.known for source, _ in batch):
+            reads = [self._judged(read, checks) for read in reads]
+        return reads
 
-    def _held(self, read: _Read, checks: Mapping[str, Checks]) -> _Read:
-        """Hold an event to its event type's schema, if its environment has any."""
-        if read.passed or read.tenant is None or not isinstance(read.draft, Draft):
+    def _judged(self, read: _Read, checks: Mapping[str, Checks]) -> _Read:
+        """Say what an event is: what a bypass made of it, or what its event type's schema says."""
+        known = read.source.known
+        if read.event.sequence in known:
+            return read._replace(draft=known[read.event.sequence] or read.draft, passed=True)
+        if read.tenant is None or not isinstance(read.draft, Draft):
             return read
         environment_id = read.tenant.environment_id
         found = checks.get(environment_id)
@@ -328,6 +325,8 @@ def _rejection(read: _Read) -> Rejection | None:
     """Say why an event becomes no message, if it does not."""
     if isinstance(read.draft, Rejection):
         return read.draft
+    if read.passed:
+        return None  # a message, whatever has become of its app and endpoint since
     if read.tenant is None:
         return UNKNOWN_APP
     named = read.draft.endpoint_id
@@ -337,7 +336,8 @@ def _rejection(read: _Read) -> Rejection | None:
 def _targets(draft: Draft, tenant: Tenant) -> list[Target]:
     """Say for which endpoints a message is: the one that it names, or all that take it."""
     if draft.endpoint_id is not None:
-        return [tenant.targets[draft.endpoint_id]]
+        named = tenant.targets.get(draft.endpoint_id)
+        return [] if named is None else [named]
     return [
         target
         for target in tenant.targets.values()

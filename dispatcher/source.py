@@ -98,6 +98,11 @@ class Source:
         """Tell whether this is the source that a shard has now, or a bypass of it."""
         return owned is not None and owned in (self, self.passes)
 
+    @property
+    def known(self) -> Mapping[int, Rejection | None]:
+        """What bypasses of the shard made of events, by sequence."""
+        return self.passed if self.passes is None else self.passes.passed
+
     def became(self, event: Event, rejection: Rejection | None) -> None:
         """Note what was made of an event: what a bypass makes, its crowded source comes to later.
 

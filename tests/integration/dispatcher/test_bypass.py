@@ -3,17 +3,20 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
 from dispatcher.bypass import Bypasses
+from dispatcher.match import AppKey, Directory, Tenant
 from dispatcher.metrics import Metrics
 from dispatcher.source import CROWDED
-from schema.event import STREAM
+from schema.event import ENDPOINT, STREAM
 from schema.store import intake
 from schema.store.link import Link, Pool
 from tests.dispatching import Running, World, dispatching, eventually, new_world, publish, taken
@@ -184,6 +187,53 @@ async def test_what_is_rejected_beside_a_crowd_is_rejected_once(crowded: Shard) 
     assert taken_as(running, "rejected") == 1
 
 
+async def test_what_is_rejected_beside_a_crowd_while_it_is_read_in_the_crowd_is_no_message(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shard.world.pool.execute(
+        """INSERT INTO event_type (environment_id, name, schemas, schema_mode, created_at,
+                                   updated_at)
+           VALUES ($1, 'odd', $2, 'reject', now(), now())""",
+        shard.world.environment_id,
+        {"1": {"type": "object"}},
+    )
+    go_on, find = asyncio.Event(), Directory.find
+
+    async def held(
+        directory: Directory, keys: AbstractSet[AppKey], now: datetime
+    ) -> dict[AppKey, Tenant]:
+        if (None, shard.crowd) in keys:
+            await go_on.wait()
+        return await find(directory, keys, now)
+
+    monkeypatch.setattr(Directory, "find", held)
+    await publish(shard.bus, shard.victim, "odd", body=b"1")
+    await shard.publish_crowd()
+
+    async with shard.dispatching() as running:
+        await shard.world.rejected(1)
+        go_on.set()
+        await shard.taken(running, CROWD)
+
+    assert await shard.messages_of(shard.victim) == []
+    assert [row["reason"] for row in await shard.world.rejected(1)] == ["schema_mismatch"]
+    assert taken_as(running, "rejected") == 1
+
+
+async def test_what_was_read_past_a_crowd_is_not_rejected_behind_it_as_its_endpoint_is_gone(
+    crowded: Shard,
+) -> None:
+    await publish(crowded.bus, crowded.victim, headers={ENDPOINT: crowded.endpoint})
+
+    async with crowded.dispatching() as running:
+        await crowded.receiver.wait_for(1)
+        await crowded.world.settled(1)
+        await crowded.world.pool.execute("DELETE FROM endpoint WHERE id = $1", crowded.endpoint)
+        await crowded.taken(running, CROWD + 1)
+
+    assert await crowded.world.rejected(0) == []
+
+
 async def test_what_postgres_forgot_of_a_bypass_is_stored_and_sent_by_the_shards_own_source(
     crowded: Shard,
 ) -> None:
@@ -267,3 +317,6 @@ async def test_an_app_that_publishes_first_while_its_shard_is_crowded_is_read_pa
         await crowded.taken(running, CROWD + 2)
 
     assert await crowded.world.states() == {"delivered": 2}
+    # The bypass that was made anew brought the first event once more.
+    assert metrics_of(running).bypassed._value.get() == 2
+    assert taken_as(running, "repeated") == 0
