@@ -306,6 +306,12 @@ async def taken(world: World, messages: int) -> None:
     await eventually(enough, within_s=15)
 
 
+async def waiting(pool: Pool, statements: int) -> bool:
+    """Tell whether so many statements wait for the transactions of others."""
+    held_up = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+    return bool(await pool.fetchval(held_up) == statements)
+
+
 async def publish(
     bus: Client,
     app: str,

@@ -19,7 +19,16 @@ from dispatcher.source import CROWDED
 from schema.event import ENDPOINT, STREAM
 from schema.store import intake
 from schema.store.link import Link, Pool
-from tests.dispatching import Running, World, dispatching, eventually, new_world, publish, taken
+from tests.dispatching import (
+    Running,
+    World,
+    dispatching,
+    eventually,
+    new_world,
+    publish,
+    taken,
+    waiting,
+)
 from tests.receiver import Receiver
 from tests.services import Services
 
@@ -288,19 +297,13 @@ async def test_what_a_dispatcher_that_died_stores_late_goes_before_what_is_taken
             await dying.die()
         await crowded.publish(FEW)
         async with crowded.dispatching() as running:
-            await eventually(lambda: waits_for_another(crowded.world))
+            await eventually(lambda: waiting(crowded.world.pool, 1))
             await transaction.commit()
             await crowded.receiver.wait_for(FEW + 1)
             await crowded.taken(running, CROWD + FEW + 1)
 
     assert crowded.came() == list(range(FEW + 1))
     assert await crowded.world.states() == {"delivered": FEW + 1}
-
-
-async def waits_for_another(world: World) -> bool:
-    """Tell whether a statement waits for a transaction."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
-    return bool(await world.pool.fetchval(waiting))
 
 
 async def test_an_app_that_publishes_first_while_its_shard_is_crowded_is_read_past_it_too(
