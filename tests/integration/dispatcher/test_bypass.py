@@ -306,6 +306,25 @@ async def test_what_a_dispatcher_that_died_stores_late_goes_before_what_is_taken
     assert await crowded.world.states() == {"delivered": FEW + 1}
 
 
+async def test_apps_are_read_past_a_crowd_by_a_new_consumer_when_theirs_is_gone(
+    crowded: Shard,
+) -> None:
+    await crowded.publish(*range(FEW))
+
+    async with crowded.dispatching() as running:
+        await crowded.receiver.wait_for(FEW)
+        stream = crowded.bus.jetstream()
+        for consumer in await stream.consumers_info(STREAM):
+            await stream.delete_consumer(STREAM, consumer.name)
+        await crowded.publish(FEW)
+        await crowded.receiver.wait_for(FEW + 1)
+        await crowded.taken(running, CROWD + FEW + 1)
+
+    assert crowded.came() == list(range(FEW + 1))
+    assert metrics_of(running).bypassed._value.get() == FEW + 1
+    assert taken_as(running, "repeated") == 0
+
+
 async def test_an_app_that_publishes_first_while_its_shard_is_crowded_is_read_past_it_too(
     crowded: Shard,
 ) -> None:
