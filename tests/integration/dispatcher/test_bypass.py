@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -18,13 +17,12 @@ from dispatcher.metrics import Metrics
 from dispatcher.source import CROWDED
 from schema.event import ENDPOINT, STREAM
 from schema.store import intake
-from schema.store.link import Link, Pool
+from schema.store.link import Link
 from tests.dispatching import (
     Running,
     World,
     dispatching,
     eventually,
-    new_world,
     publish,
     taken,
     waiting,
@@ -117,22 +115,24 @@ class Shard:
 
 @pytest_asyncio.fixture
 async def shard(
-    pool: Pool, services: Services, bus: Client, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Shard]:
+    world: World,
+    receiver: Receiver,
+    services: Services,
+    bus: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shard:
     """Lend a shard; its own source takes nothing until the gate is opened."""
-    world = await new_world(pool)
     crowd, victim = await world.app(shard=SHARD), await world.app(shard=SHARD)
-    async with Receiver() as receiver:
-        yield Shard(
-            world=world,
-            receiver=receiver,
-            bus=bus,
-            nats_url=services.nats_url,
-            gate=Gate(monkeypatch),
-            crowd=crowd,
-            victim=victim,
-            endpoint=await world.endpoint(victim, receiver.url("/victim"), ordered=True),
-        )
+    return Shard(
+        world=world,
+        receiver=receiver,
+        bus=bus,
+        nats_url=services.nats_url,
+        gate=Gate(monkeypatch),
+        crowd=crowd,
+        victim=victim,
+        endpoint=await world.endpoint(victim, receiver.url("/victim"), ordered=True),
+    )
 
 
 @pytest_asyncio.fixture
