@@ -307,8 +307,9 @@ async def taken(world: World, messages: int) -> None:
 
 
 async def waiting(pool: Pool, statements: int) -> bool:
-    """Tell whether so many statements wait for the transactions of others."""
-    held_up = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+    """Tell whether so many statements wait for the transactions of others, in this database."""
+    held_up = """SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event = 'transactionid'"""
     return bool(await pool.fetchval(held_up) == statements)
 
 
