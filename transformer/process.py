@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import logging
+import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -62,8 +63,14 @@ class Transformer:
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether the process is known to be no more."""
-        return self._process.returncode is not None
+        """Tell whether the process is no more. Asks the system, as the loop hears of it later."""
+        if self._process.returncode is not None:
+            return True
+        try:
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # somebody waited for it already
+            return True
+        return ended is not None
 
     async def answers(self, batch: Sequence[Call]) -> AsyncIterator[tuple[dict[str, Any], bytes]]:
         """Hand over a batch and give the answers in order, each when it comes.

@@ -309,10 +309,9 @@ async def test_a_transformer_that_ended_without_work_is_started_anew_and_fails_n
         await sandbox.call(call(QUICK))
         [pid] = sandbox.pids
         os.kill(pid, signal.SIGKILL)
-        with suppress(ProcessLookupError):  # until it was noticed, and nobody waits for it
-            while True:
-                os.kill(pid, 0)
-                await asyncio.sleep(0.01)
+        # The loop, which would hear of its end, does nothing until it is no more.
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
         assert isinstance(await sandbox.call(call(QUICK)), Made)
         assert ended == ["made", "made"]
