@@ -304,14 +304,18 @@ async def test_no_more_calls_of_an_owner_wait_than_may() -> None:
         assert isinstance(await sandbox.call(call(QUICK, owner="many")), Made)
 
 
+def kill_unheard(pid: int) -> None:
+    """Kill a process; the loop, which would hear of its end, does nothing until it is no more."""
+    os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
 async def test_a_transformer_that_ended_without_work_is_started_anew_and_fails_nobody() -> None:
     async with a_sandbox() as (sandbox, ended):
         await sandbox.call(call(QUICK))
         [pid] = sandbox.pids
-        os.kill(pid, signal.SIGKILL)
-        # The loop, which would hear of its end, does nothing until it is no more.
-        with suppress(ChildProcessError):
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        kill_unheard(pid)
 
         assert isinstance(await sandbox.call(call(QUICK)), Made)
         assert ended == ["made", "made"]
