@@ -64,7 +64,9 @@ def address(server: mail_server.MailServer, scheme: str = "smtp", *, at: str = "
 class Mailing:
     """What mails, with a clock that can be put on."""
 
-    def __init__(self, pool: Pool, bus: Client, server: mail_server.MailServer) -> None:
+    def __init__(
+        self, pool: Pool, bus: Client, server: mail_server.MailServer, *, timeout_s: float = 10.0
+    ) -> None:
         self.later = timedelta()
         self.metrics = Metrics(CollectorRegistry())
         given = parts(
@@ -76,7 +78,7 @@ class Mailing:
             metrics=self.metrics,
         )
         mailer = Mailer(
-            address(server), tls=ssl.create_default_context(), timeout_s=0.5, whole_s=1.0
+            address(server), tls=ssl.create_default_context(), timeout_s=timeout_s, whole_s=20.0
         )
         self.mailing = AlertMail(given, mailer, sender=FROM)
 
@@ -337,9 +339,10 @@ async def test_what_is_gathered_of_an_endpoint_goes_along_with_what_is_due_of_it
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "BODY"])
 @pytest.mark.parametrize("how", [HANG, DROP, "451 come back later"])
 async def test_what_the_server_does_not_take_is_sent_when_it_does(
-    world: World, server: mail_server.MailServer, mailing: Mailing, verb: str, how: str
+    world: World, bus: Client, server: mail_server.MailServer, verb: str, how: str
 ) -> None:
     pool = world.pool
+    mailing = Mailing(pool, bus, server, timeout_s=0.5)
     server.script(verb, how, mail_server.USUAL[verb])
     await given_up(world, await app_with(world))
 
