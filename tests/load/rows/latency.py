@@ -16,7 +16,7 @@ from tests.load.workers import Arrival
 _BY_NATS: Final = (50, 500)  # events/s
 _BY_HTTP: Final = (500, 2_000)
 # With keys? A machine is now faster, now slower, by more than what keys cost.
-_TURNS: Final = (False, True, True, False, True, False, False, True)
+_TURNS: Final = (False, True, True, False, True, False, False, True) * 2
 _PARTS: Final = (("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("max", 100.0))
 _HELD_RATE: Final = 500
 _HELD: Final[Mapping[str, Bound]] = {"p50": at_most(5.0), "p99": at_most(25.0)}
