@@ -132,14 +132,7 @@ def create_app(
         catalogue=catalogue,
         limits=Limits(pool, config),
         awaited=Awaited(bus, config),
-        sandbox=Sandbox(
-            transformer.Limits(
-                time_s=config.transformation_time_s,
-                memory_bytes=config.transformation_memory_bytes,
-                result_bytes=config.max_payload_bytes,
-                waiting=transformation.MOST_WAITING,
-            )
-        ),
+        sandbox=_sandbox(config),
         listener=Listener(pool, keys=keys, apps=apps, catalogue=catalogue),
         slices=Slices(),
     )
@@ -156,6 +149,17 @@ def create_app(
             raise
 
     return Gateway(parts, lifespan)
+
+
+def _sandbox(config: GatewayConfig) -> Sandbox:
+    return Sandbox(
+        transformer.Limits(
+            time_s=config.transformation_time_s,
+            memory_bytes=config.transformation_memory_bytes,
+            result_bytes=config.max_payload_bytes,
+            waiting=transformation.MOST_WAITING,
+        )
+    )
 
 
 def operations() -> list[AnyOperation]:
