@@ -110,7 +110,7 @@ class FairQueue(Generic[I]):
         Args:
             room: Sum of the counts of what is taken, at most.
         """
-        if self.count <= LIGHT or all(one.count <= TURN for one in self._parties.values()):
+        if room < 1 or all(one.count <= TURN for one in self._parties.values()):
             return []
         taken = list[I]()
         for name, party in list(self._parties.items()):
