@@ -62,6 +62,7 @@ class Feed:
         # By whether few events wait: what came for a shard where few do, and for one with many.
         self._some = {few: asyncio.Event() for few in (True, False)}
         self._working = {few: asyncio.Lock() for few in (True, False)}
+        self._said: tuple[Mapping[int, Stored], float] = ({}, 0.0)  # by Postgres, and when
         self._tending = asyncio.Event()
         self._reconnects = -1
         self._loop = asyncio.get_running_loop()
@@ -74,6 +75,7 @@ class Feed:
                 epoch=claim.epoch,
                 position=claim.position,
                 stream_at=claim.stream_at,
+                wrote_at=self._loop.time(),
             )
         self._tending.set()
 
@@ -92,8 +94,23 @@ class Feed:
 
     def rewind(self, source: Source, stored: Stored) -> None:
         """Have a source's events sent again from behind what is stored of them."""
-        source.rewind(stored)
+        _log.warning("shard %d: Postgres has lost batches; they are read again", source.shard)
+        source.rewind(stored, self._loop.time())
         self._tending.set()
+
+    def compare(self, said: Mapping[int, Stored], asked_at: float) -> None:
+        """Compare what we know to be stored with what Postgres says, asked at a loop's time.
+
+        A shard that nothing comes for would not hear otherwise that its last events were lost.
+        """
+        self._said = (said, asked_at)
+        if self._forgotten():
+            self._tending.set()
+
+    def _forgotten(self) -> list[tuple[Source, Stored]]:
+        said, asked_at = self._said
+        pairs = [(self.sources.get(shard), stored) for shard, stored in said.items()]
+        return [(s, stored) for s, stored in pairs if s and s.is_forgotten(stored, asked_at)]
 
     def pending(self) -> int:
         """How many events of our shards are not rows yet, as far as the server has told."""
@@ -179,6 +196,10 @@ class Feed:
         for source in (*self.sources.values(), *self._bypasses.by_shard.values()):
             source.broken = source.broken or lost or source.overdue(now)
         self._reconnects = reconnects
+        if self._forgotten():
+            async with self._still():  # a batch under way may be the first of another stream
+                for source, stored in self._forgotten():
+                    self.rewind(source, stored)
         await self._bypasses.tend()
         if any(source.broken for source in self.sources.values()):
             await self._look_at_stream()

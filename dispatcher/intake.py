@@ -192,9 +192,8 @@ class Intake:
     def _go_on(self, source: Source, sequence: int, answer: store.Answer) -> None:
         """Go by what Postgres says of a source whose events stood in a batch."""
         if source.shard in answer.fenced:
-            source.wrote(sequence)
+            source.wrote(sequence, self._loop.time())
         elif source.shard in answer.moved:
-            _log.warning("shard %d: Postgres has lost batches; they are read again", source.shard)
             self._feed.rewind(source, answer.moved[source.shard])
         elif source.serves(self._feed.sources.get(source.shard)):
             self._feed.lose([source.shard])

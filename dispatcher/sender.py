@@ -250,8 +250,12 @@ class Sender:
             jitter=self._given.config.retry_jitter,
         )
 
-    def settled(self, batch: Sequence[Settled]) -> None:
-        """Take note of what was written."""
+    def settled(self, batch: Sequence[Settled], refused: Sequence[Settled]) -> None:
+        """Take note of what was written, and which of it was refused.
+
+        A lane is read again for what was refused: a Postgres that has lost its last moments may
+        have got the row back meanwhile, and it was taken for one that is held.
+        """
         now = self._loop.time()
         for one in batch:
             owed, due_at = one.owed, one.settlement.due_at
@@ -260,6 +264,9 @@ class Sender:
             self._lanes.let_go(owed)
             if due_at is not None or lane.ordered or lane.look_at <= now:
                 self._go_on(lane, owed, due_at)
+        for lane in {id(one.owed.lane): one.owed.lane for one in refused}.values():
+            if self._lanes.get(lane.app_id, lane.endpoint_id) is lane:
+                self._refill.look(lane, now)
         self.observe()
         self.pump_soon()
 

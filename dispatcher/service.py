@@ -83,6 +83,7 @@ class Dispatcher:
             name=given.config.name,
             lease_s=given.config.lease_s,
             on_gained=self._gain,
+            on_kept=self._feed.compare,
             on_lost=self._retire,
             retire=self._retire,
             quiet=self._quiet,
@@ -292,8 +293,8 @@ class Dispatcher:
         self._schedule.ready(lane)
         self._sender.pump_soon()
 
-    def _settled(self, batch: Sequence[Settled]) -> None:
-        self._sender.settled(batch)
+    def _settled(self, batch: Sequence[Settled], refused: Sequence[Settled]) -> None:
+        self._sender.settled(batch, refused)
         if self._lanes.tests:
             self._word.settled(batch)
 

@@ -47,7 +47,7 @@ class Settler:
         config: DispatcherConfig,
         metrics: Metrics,
         epochs: Callable[[], Mapping[int, int]],
-        on_settled: Callable[[Sequence[Settled]], None],
+        on_settled: Callable[[Sequence[Settled], Sequence[Settled]], None],
         told: Callable[[], Collection[str]],
         traces: Callable[[], bool],
         mails: Callable[[], bool],
@@ -60,7 +60,7 @@ class Settler:
             config: Limits.
             metrics: What is counted.
             epochs: The shards that are held now.
-            on_settled: Told of each batch once it is written (or refused).
+            on_settled: Told of each batch once it is written, and which of it was refused.
             told: The kinds of operational events that anybody wants.
             traces: Whether any environment may have its attempts exported.
             mails: Whether any environment may have its apps told by mail.
@@ -144,14 +144,15 @@ class Settler:
             except (Unavailable, asyncpg.PostgresError) as error:
                 _log.warning("settling waits: %r", error.__cause__ or error)
                 await asyncio.sleep(_PAUSE_S)
-        self._metrics.settled(settlements, refused=len(settlements) - moved)
-        self._on_settled(batch)
+        refused = _refused(batch, settlements, moved)
+        self._metrics.settled(settlements, refused=len(refused))
+        self._on_settled(batch, refused)
 
-    async def _settle(self, settlements: Sequence[store.Settlement]) -> int:
+    async def _settle(self, settlements: Sequence[store.Settlement]) -> list[store.Settlement]:
         now = self._clock()
         dead = sum(s.state is State.DEAD for s in settlements)
         async with self._pool.acquire() as link:
-            moved = await store.settle(
+            return await store.settle(
                 link,
                 self._config.name,
                 self._epochs(),
@@ -162,7 +163,18 @@ class Settler:
                 traces=self._traces(),
                 mail_pause_s=self._config.mail_pause_s if self._mails() else None,
             )
-        return len(moved)
+
+
+def _refused(
+    batch: Sequence[Settled],
+    written: Sequence[store.Settlement],
+    moved: Sequence[store.Settlement],
+) -> list[Settled]:
+    """Give those of a batch whose deliveries were not moved by what was written of them."""
+    if len(moved) == len(batch):
+        return []
+    kept = {id(settlement) for settlement in moved}
+    return [one for one, its in zip(batch, written, strict=True) if id(its) not in kept]
 
 
 def _bare(settlement: store.Settlement) -> store.Settlement:

@@ -6,7 +6,7 @@ in it longer than Postgres does.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ import nats.errors
 from schema.errors import Unavailable
 from schema.event import WAKE_ROOT
 from schema.store import shard as store
+from schema.store.intake import Stored
 from schema.store.link import Pool
 from schema.store.pool import reachable
 
@@ -41,6 +42,7 @@ class Shards:
         name: str,
         lease_s: float,
         on_gained: Callable[[Sequence[store.Claim]], Awaitable[None]],
+        on_kept: Callable[[Mapping[int, Stored], float], None],
         on_lost: Callable[[Sequence[int]], Awaitable[None]],
         retire: Callable[[Sequence[int]], Awaitable[None]],
         quiet: Callable[[int], bool],
@@ -53,6 +55,8 @@ class Shards:
             name: Who holds them.
             lease_s: How long a lease lasts unless renewed.
             on_gained: Told of shards that are ours from now on.
+            on_kept: Told where the intake of shards that stay ours stands in Postgres, and since
+                when (loop's clock) it may have gone on.
             on_lost: Told of shards that are not ours any more, without notice.
             retire: Asked to begin nothing more for shards that are about to be given back.
             quiet: Asked whether all that was begun for a shard is settled.
@@ -62,6 +66,7 @@ class Shards:
         self._name = name
         self._lease_s = lease_s
         self._on_gained = on_gained
+        self._on_kept = on_kept
         self._on_lost = on_lost
         self._retire = retire
         self._quiet = quiet
@@ -112,7 +117,8 @@ class Shards:
             kept = await store.renew(link, self._name, self._epochs, self._lease_s)
             total = await store.count(link)
         self._sure_until = asked_at + self._lease_s
-        lost = sorted(self._epochs.keys() - kept)
+        self._on_kept(kept, asked_at)
+        lost = sorted(self._epochs.keys() - kept.keys())
         if lost:
             await self._lose(lost)
         await self._balance(_share(total, alive, self._name))

@@ -44,6 +44,7 @@ class Source:
         outstanding: Events that the server still owes on our requests.
         heard_at: Loop's time of the last request, event or word of the server.
         pending: How many events the server holds behind the last one that it sent.
+        wrote_at: Loop's time when Postgres last said how far we are.
         usual_bytes: The size of late events, the largest counting most.
         passes: The source that this one is a bypass of.
         names: The apps whose events a bypass reads.
@@ -57,6 +58,7 @@ class Source:
     position: int
     stream_at: datetime | None = None
     stored: Stored = field(init=False)
+    wrote_at: float = 0.0
     consumer: str = ""
     broken: bool = True
     taking: bool = False  # a batch of it is under way
@@ -120,14 +122,24 @@ class Source:
         """Tell whether an event of a batch still counts: it does not after a new beginning."""
         return event.sequence <= self.handed
 
-    def wrote(self, sequence: int) -> None:
+    def wrote(self, sequence: int, now: float) -> None:
         """Note that all events up to this one are rows."""
         self.position = sequence
         self.stored = Stored(sequence, self.stream_at)
+        self.wrote_at = now
 
-    def rewind(self, stored: Stored) -> None:
+    def is_forgotten(self, stored: Stored, asked_at: float) -> bool:
+        """Tell whether Postgres has lost what it had stored, by what it said when it was asked.
+
+        It may have stored more than we have heard of.
+        """
+        ahead = stored.stream_at == self.stored.stream_at and stored >= self.stored
+        return not ahead and self.wrote_at < asked_at
+
+    def rewind(self, stored: Stored, now: float) -> None:
         """Begin anew where Postgres says that we are: it has forgotten what it had stored."""
         self.stored = stored
+        self.wrote_at = now
         self.stream_at = stored.stream_at
         self._begin_behind(stored.sequence)
 

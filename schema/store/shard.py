@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schema.store import statements
+from schema.store.intake import Stored
 from schema.store.link import Link
 
 _SQL = statements.load("shard")
@@ -35,10 +36,15 @@ async def count(link: Link) -> int:
     return int(await link.fetchval(_SQL["count"]))
 
 
-async def renew(link: Link, owner: str, epochs: Mapping[int, int], lease_s: float) -> set[int]:
-    """Keep shards (by epoch) for `lease_s` more; what is not in the answer is lost."""
+async def renew(
+    link: Link, owner: str, epochs: Mapping[int, int], lease_s: float
+) -> dict[int, Stored]:
+    """Keep shards (by epoch) for `lease_s` more; say where the intake of each that is kept stands.
+
+    What is not in the answer is lost.
+    """
     rows = await link.fetch(_SQL["renew"], owner, list(epochs), list(epochs.values()), lease_s)
-    return {row["id"] for row in rows}
+    return {row["id"]: Stored(row["position"], row["stream_at"]) for row in rows}
 
 
 async def claim(

@@ -17,7 +17,8 @@ DELETE FROM dispatcher WHERE id = $1;
 SELECT count(*) FROM shard;
 
 -- name: renew :many
--- Keep the shards $2 with epochs $3 for $4 more seconds; what is not in the answer is lost.
+-- Keep the shards $2 with epochs $3 for $4 more seconds; what is not in the answer is lost. Says
+-- how far their intake has come.
 -- Whoever writes several shards locks them by their ids' order, or two would wait for each other.
 WITH held AS MATERIALIZED (
     SELECT s.id FROM unnest($2::int[], $3::bigint[]) AS f(id, epoch)
@@ -25,7 +26,7 @@ WITH held AS MATERIALIZED (
     ORDER BY s.id FOR NO KEY UPDATE OF s)
 UPDATE shard AS s SET lease_until = now() + make_interval(secs => $4)
 FROM held WHERE s.id = held.id
-RETURNING s.id;
+RETURNING s.id, s.position, s.stream_at;
 
 -- name: claim :many
 -- Take up to $2 shards that nobody holds, or that $1 held in a former life, for $3 seconds.

@@ -216,7 +216,7 @@ def settler(pool: Pool, told: list[Settled], **changes: object) -> Settler:
         config=config(OWNER, **changes),
         metrics=Metrics(CollectorRegistry()),
         epochs=lambda: EPOCHS,
-        on_settled=told.extend,
+        on_settled=lambda batch, _: told.extend(batch),
         told=frozenset,
         traces=bool,
         mails=bool,

@@ -77,6 +77,7 @@ async def member(
         name=name,
         lease_s=lease_s,
         on_gained=gain,
+        on_kept=lambda *_: None,
         on_lost=lose,
         retire=retire,
         quiet=lambda shard: shard not in busy,
