@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from deploy.bus import Bus
 from deploy.faults import StartFault
 from deploy.home import Home, read_env
 from deploy.settings import Settings
@@ -128,7 +129,7 @@ async def connected_bus(settings: Settings, *, name: str) -> AsyncIterator[Clien
     async def on_reconnect() -> None:
         _log.info("nats: connected again")
 
-    client = Client()
+    client = Bus()
     try:
         async with asyncio.timeout(settings.connect_timeout_s):
             await client.connect(

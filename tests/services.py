@@ -19,6 +19,7 @@ from pathlib import Path
 import asyncpg
 from nats.aio.client import Client
 
+from deploy.bus import Bus
 from deploy.embedded import make_database, postgres_url, prepare_postgres
 from deploy.embedded_nats import prepare_nats
 from deploy.home import Home, hold, open_log
@@ -86,11 +87,31 @@ class Server:
     async def _end(self, how: signal.Signals) -> None:
         if self._process is None or not self.runs:
             return
-        if how == signal.SIGKILL:
-            os.killpg(self._process.pid, how)
-        else:
+        if how != signal.SIGKILL:
             self._process.send_signal(how)
+            await asyncio.to_thread(self._process.wait, self.part.stop_s)
+            return
+        children = _children(self._process.pid)
+        os.killpg(self._process.pid, how)
         await asyncio.to_thread(self._process.wait, self.part.stop_s)
+        # Postgres's are in groups of their own. They end by themselves, and until the last one has
+        # it does not start again.
+        async with asyncio.timeout(READY_S):
+            while any(map(_lives, children)):
+                await asyncio.sleep(0.01)
+
+
+def _children(pid: int) -> list[int]:
+    """Give the processes that a process has started and that have not ended."""
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process is there and not only waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +185,7 @@ def directory_of_its_own() -> Iterator[Path]:
 @asynccontextmanager
 async def connected(nats_url: str) -> AsyncIterator[Client]:
     """Connect to NATS; comes back by itself when NATS was away."""
-    client = Client()
+    client = Bus()
     await client.connect(nats_url, max_reconnect_attempts=-1, reconnect_time_wait=1)
     try:
         yield client
