@@ -54,7 +54,7 @@ class Expunging:
         """Forget the payloads of the next messages; give how many there were."""
         del lane, room, number
         app_id, at = part.app_id or "", self._given.clock()
-        before = ids.first_id(ids.MESSAGE, self._task.created_at)
+        before = ids.first_id(ids.MESSAGE, self._task.before)
         chosen = await expunge.page(link, app_id, behind=part.cursor, before=before, most=_MESSAGES)
         forgotten, endpoints = await expunge.expunge(link, app_id, chosen, at)
         if endpoints:

@@ -120,6 +120,7 @@ class Run:
                 return False
             if held.state in (TaskState.SCHEDULED, TaskState.RUNNING) and held.started_at is None:
                 await self._begin(link)
+                self._roomy = True  # nothing was sent to any
                 return True
             if held.state is TaskState.RUNNING and not await self._send(link, held):
                 return False

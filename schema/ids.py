@@ -33,6 +33,7 @@ INTEGRATION: Final = "integ_"
 TOKEN: Final = "jwt_"  # noqa: S105 a prefix; behind it stands a digest, no id
 POLLER: Final = "poll_"
 
+MOMENT: Final = timedelta(milliseconds=4)  # what an id can tell apart
 EPOCH_S: Final = 1_400_000_000
 LENGTH: Final = 27  # base62 characters behind the prefix
 _HEAD_CHARACTERS: Final = 10  # say the moment, and nothing else

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from schema import ids
 from schema.store.dead_letter import Filter
 
 LEAST_JUDGED: Final = 20  # items of a part before a share of failures says anything
@@ -212,6 +213,11 @@ class Task:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     updated_at: datetime
+
+    @property
+    def before(self) -> datetime:
+        """Before which whatever it takes was made: not after it, as far as ids can tell."""
+        return self.created_at + ids.MOMENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

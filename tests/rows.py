@@ -1,5 +1,6 @@
 """Rows that tests put straight into the tables, as the dispatcher would have written them."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from schema import ids
@@ -11,6 +12,13 @@ from tests.services import SHARDS
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+async def another_moment() -> None:
+    """Wait until what is made now has later ids than what was made before."""
+    until = now() + ids.MOMENT
+    while now() < until:
+        await asyncio.sleep(0.001)
 
 
 async def _insert(link: Link, table: str, columns: dict[str, object]) -> None:

@@ -1,6 +1,7 @@
 """Letters by the hundred, and tasks on them, for tests of dispatchers."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from schema import ids
@@ -55,10 +56,11 @@ async def start(
     *,
     kind: TaskKind = TaskKind.REDELIVER,
     app_id: str | None = None,
+    at: datetime | None = None,
     **plan: Any,
 ) -> Task:
-    """Make a task of an environment, or of an app, and ring."""
-    at = now()
+    """Make a task of an environment, or of an app, at a time (now, without), and ring."""
+    at = at or now()
     if plan.keys().isdisjoint({"letters", "letter_ids", "endpoint_id"}):
         scope = None if app_id is None else (app_id,)
         plan["letters"] = Filter(environment_id=world.environment_id, app_ids=scope)

@@ -58,8 +58,7 @@ async def choose(link: Link, task: Task, part: Part, *, most: int) -> Choice:
 def letters_of(task: Task, part: Part) -> Filter:
     """Give the filter of a part: what was parked before the task was made, at its endpoint."""
     wanted = task.plan.letters or Filter(environment_id=task.environment_id)
-    before = min(wanted.before or task.created_at, task.created_at)
-    wanted = replace(wanted, before=before)
+    wanted = replace(wanted, before=_earlier(wanted.before, task.before))
     if part.app_id is None or part.endpoint_id is None:
         return wanted
     return replace(wanted, app_ids=(part.app_id,), endpoint_ids=(part.endpoint_id,))
@@ -109,7 +108,7 @@ async def _of_ids(link: Link, task: Task, part: Part, most: int) -> Choice:
 async def _of_messages(link: Link, task: Task, part: Part, most: int) -> Choice:
     plan = task.plan
     low = ids.first_id(ids.MESSAGE, plan.since) if plan.since else ""
-    high = ids.first_id(ids.MESSAGE, _earlier(plan.until, task.created_at))
+    high = ids.first_id(ids.MESSAGE, _earlier(plan.until, task.before))
     span = _span(part.cursor, up=not plan.newest_first, most=most)
     values: list[object] = [
         part.app_id,

@@ -12,6 +12,7 @@ from tests.collectors import spans_in, staged
 from tests.dispatching import eventually, publish
 from tests.gateway_server import Gateway, make_key
 from tests.receiver import Receiver, answer, hang
+from tests.rows import another_moment
 from tests.tenants import Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,9 +57,9 @@ async def test_to_set_a_collector_switches_the_export_on_and_to_remove_it_off(
 async def test_headers_are_sealed_at_rest_and_who_sees_and_sets_them_is_audited(
     desk: Desk, http: httpx.AsyncClient
 ) -> None:
-    await http.put(CONFIG, json=COLLECTOR)
-    await http.get(CONFIG)
-    await http.delete(CONFIG)
+    for ask in (http.put(CONFIG, json=COLLECTOR), http.get(CONFIG), http.delete(CONFIG)):
+        await ask
+        await another_moment()
     await http.get(CONFIG)
 
     rows = await desk.link.fetch(

@@ -299,12 +299,15 @@ class TestReading:
         self, http: httpx.AsyncClient, desk: Desk, tenant: Tenant
     ) -> None:
         await desk.tenant("two")
-        made = [
-            await asked(http, f"{ONE_APP}/redeliver"),
-            await asked(http, f"{ONE_APP}/discard", reason="old"),
-            await asked(http, "/api/v1/app/two/dead-letter/redeliver"),
-            await asked(http, f"{EVERYWHERE}/redeliver"),
-        ]
+        made = []
+        for path, body in (
+            (f"{ONE_APP}/redeliver", {}),
+            (f"{ONE_APP}/discard", {"reason": "old"}),
+            ("/api/v1/app/two/dead-letter/redeliver", {}),
+            (f"{EVERYWHERE}/redeliver", {}),
+        ):
+            made.append(await asked(http, path, **body))
+            await rows.another_moment()
         named = {task["id"]: n for n, task in enumerate(made)}
         await stands(tenant, made[0], "running")
 

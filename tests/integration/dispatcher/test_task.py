@@ -9,6 +9,7 @@ import pytest_asyncio
 from nats.aio.client import Client
 
 from dispatcher.task_run import Run
+from schema import ids
 from schema.dead_letter import LetterState
 from schema.store import task_step
 from schema.store.dead_letter import Filter
@@ -265,6 +266,26 @@ async def test_letters_are_discarded_and_purged(world: World, running: Running) 
 
     assert (discarded.done, purged.done) == (10, 10)
     assert await states(world) == {"parked": 20}
+
+
+@pytest.mark.parametrize("kind", [TaskKind.PURGE, TaskKind.PURGE_CONTENT])
+async def test_a_task_takes_what_was_made_up_to_its_own_moment_and_nothing_of_later(
+    world: World, running: Running, kind: TaskKind
+) -> None:
+    """A moment is what ids can tell apart: what came just before the task may seem to be as old."""
+    app_id = await world.app()
+    made = await letters(world, app_id, await world.endpoint(app_id, "http://a/"), 30)
+    messages = await world.pool.fetchval("SELECT array_agg(id ORDER BY id) FROM message")
+    last = ids.time_of((made if kind is TaskKind.PURGE else messages)[-1])
+    plan = {} if kind is TaskKind.PURGE else {"endpoint_id": None}
+
+    tasks = [
+        await ended(world, await start(world, running, kind=kind, app_id=app_id, at=at, **plan))
+        for at in (last - ids.MOMENT, last)
+    ]
+
+    assert tasks[0].done < 30
+    assert sum(task.done for task in tasks) == 30
 
 
 async def test_a_task_of_a_later_time_waits_for_it(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schema import ids
 
-STEP = timedelta(milliseconds=4)  # what an id can tell apart
+STEP = ids.MOMENT
 BEGIN = datetime.fromtimestamp(ids.EPOCH_S, UTC)
 END = BEGIN + timedelta(seconds=2**32) - STEP
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890_123, tzinfo=UTC)
