@@ -24,17 +24,6 @@ WORDS: Final = {"string": "text"}
 OTHER_STATUS: Final = {
     "v1.health.get": "200 says how each part is, where Svix answers 204",
 }
-# Fields that we do not describe, as nothing comes of them.
-NOT_TAKEN: Final = {
-    "v1.message.create": {
-        "deliverAt",
-        "transformationsParams",
-        "payloadRetentionPeriod",
-        "payloadRetentionHours",
-    },
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     status: int
@@ -147,7 +136,7 @@ def test_the_table_is_whole() -> None:
 
 
 def test_what_we_do_otherwise_is_of_operations_that_we_serve() -> None:
-    assert OTHER_STATUS.keys() | NOT_TAKEN.keys() <= set(BOTH_IDS)
+    assert OTHER_STATUS.keys() <= set(BOTH_IDS)
 
 
 @pytest.mark.parametrize("fact", ALL, ids=[fact.id for fact in ALL])
@@ -170,11 +159,10 @@ def test_an_operation_has_svix_id_and_takes_its_query(fact: Fact, ours: dict[str
 def test_an_operation_reads_svix_fields_and_needs_no_more(fact: Fact, ours: dict[str, Any]) -> None:
     shape = body_of(ours)
     taken: Mapping[str, Any] = shape.get("properties", {})
-    wanted = fact.body.keys() - NOT_TAKEN.get(fact.id, set())
 
-    assert wanted <= taken.keys()
+    assert fact.body.keys() <= taken.keys()
     assert set(shape.get("required", ())) <= fact.needed
-    for name in wanted:
+    for name in fact.body:
         assert fact.body[name] - {"any"} <= kinds(taken[name]), name
 
 
