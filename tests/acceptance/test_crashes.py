@@ -17,8 +17,9 @@ from svix.api import ApplicationOut, EndpointMessageOut, EndpointOut, MessageSta
 
 from schema.event import STREAM
 from schema.ids import shard_of
-from tests.acceptance.test_rate_limits import RATE, measured_lateness, of_paths, shortest_window_s
+from tests.acceptance.test_rate_limits import RATE, of_paths
 from tests.acceptance.world import TYPE, Load, World, until
+from tests.lateness import measured_lateness, shortest_window_s
 from tests.receiver import Behaviour, Received, answer, hang, sequence
 
 EVENT = {"eventType": TYPE, "payload": {}}

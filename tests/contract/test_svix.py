@@ -24,6 +24,8 @@ WORDS: Final = {"string": "text"}
 OTHER_STATUS: Final = {
     "v1.health.get": "200 says how each part is, where Svix answers 204",
 }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     status: int
