@@ -1,7 +1,6 @@
 """Processes that are killed with SIGKILL lose nothing that was accepted."""
 
 import asyncio
-import json
 import re
 import secrets
 from collections import Counter, defaultdict
@@ -13,10 +12,11 @@ from itertools import count
 import asyncpg
 import httpx
 import pytest
-from svix.api import ApplicationOut, EndpointMessageOut, EndpointOut, MessageStatus
+from svix.api import ApplicationOut, MessageStatus
 
 from schema.event import STREAM
 from schema.ids import shard_of
+from tests.acceptance.nothing_missing import nothing_is_missing, what_was_accepted_was_counted
 from tests.acceptance.test_rate_limits import RATE, of_paths
 from tests.acceptance.world import TYPE, Load, World, until
 from tests.lateness import measured_lateness, shortest_window_s
@@ -174,8 +174,8 @@ async def test_nothing_is_missing_when_a_part_is_killed_under_load(
         await world.here.start(part)
         await load.more(60)
 
-    await _nothing_is_missing(world, app, endpoints, load)
-    await _what_was_accepted_was_counted(world, app)
+    await nothing_is_missing(world, app, endpoints, load)
+    await what_was_accepted_was_counted(world, app)
     for at in _repeated_at(world.receiver.requests):
         assert part in {"dispatcher-1", "postgres"}
         assert killed_at - SETTLED_S <= at
@@ -203,8 +203,8 @@ async def test_nothing_is_missing_when_a_part_is_killed_while_apps_are_read_past
 
     # What Postgres forgot of what was read past the crowd is read again behind it.
     await _all_taken(world, app, crowd, number)
-    await _nothing_is_missing(world, app, endpoints, load)
-    await _what_was_accepted_was_counted(world, app)
+    await nothing_is_missing(world, app, endpoints, load)
+    await what_was_accepted_was_counted(world, app)
 
 
 async def _reads_past(world: World) -> bool:
@@ -248,57 +248,9 @@ async def _all_taken(world: World, app: ApplicationOut, crowd: ApplicationOut, n
         await link.close()
 
 
-async def _what_was_accepted_was_counted(world: World, app: ApplicationOut) -> None:
-    link = await asyncpg.connect(world.here.database_url)
-    try:
-        row = await link.fetchrow(
-            """SELECT coalesce((SELECT sum(accepted) FROM reconciliation WHERE app_id = $1), 0)
-                      + coalesce((SELECT sum(number) FROM fanned_out, unnest(app_ids, numbers)
-                                  AS u(app_id, number) WHERE u.app_id = $1), 0),
-                      (SELECT count(*) FROM delivery WHERE app_id = $1)""",
-            app.id,
-        )
-        assert row is not None
-        assert row[0] == row[1] > 0
-    finally:
-        await link.close()
-
-
 def _repeated_at(came: Iterable[Received]) -> list[float]:
     """Say when that came for the first time which came again."""
     times: defaultdict[tuple[str, str | None], list[float]] = defaultdict(list)
     for one in came:
         times[one.path, one.header("webhook-id")].append(one.at)
     return [min(at) for at in times.values() if len(at) > 1]
-
-
-async def _nothing_is_missing(
-    world: World, app: ApplicationOut, endpoints: list[EndpointOut], load: Load
-) -> None:
-    """Compare what was accepted with what the receiver got and with what the log says."""
-    paths = {endpoint.url.rpartition("/")[2] for endpoint in endpoints}
-
-    def arrived(path: str) -> dict[int, set[str]]:
-        found: defaultdict[int, set[str]] = defaultdict(set)
-        for one in of_paths(world.receiver.requests, f"/{path}"):
-            found[json.loads(one.body)["number"]].add(one.header("webhook-id") or "")
-        return found
-
-    async def all_arrived() -> bool:
-        return all(load.accepted.keys() <= arrived(path).keys() for path in paths)
-
-    await until(all_arrived, within_s=30, every_s=0.1)
-    for endpoint in endpoints:
-
-        async def all_delivered(endpoint: EndpointOut = endpoint) -> list[EndpointMessageOut]:
-            stored = {one.id for one in await world.every_message(app)}
-            log = await world.every_message_of(app, endpoint)
-            well = {one.id for one in log if one.status is MessageStatus.SUCCESS} == stored
-            return log if well else []
-
-        logged = await until(all_delivered, every_s=0.1)
-        came = arrived(endpoint.url.rpartition("/")[2])
-        assert {one.payload["number"]: {one.id} for one in logged} == came
-        assert load.accepted.keys() <= came.keys() <= load.tried
-        for number, message_id in load.accepted.items():
-            assert message_id is None or came[number] == {message_id}
