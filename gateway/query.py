@@ -14,7 +14,8 @@ from starlette.requests import Request
 from schema.errors import FieldFault, Invalid, RequestFault
 
 _TIME: Final = re.compile(
-    r"(?P<moment>\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?)(?P<zone>[Zz]|[-+ ]\d\d:\d\d)?\Z",
+    r"(?P<moment>\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)"
+    r"(?P<zone>[Zz]|[-+ ]\d\d:\d\d)?\Z",
     re.ASCII,
 )
 _WHOLE: Final = re.compile(r"-?\d{1,18}\Z", re.ASCII)
@@ -130,6 +131,8 @@ def _name(key: str) -> str:
 
 def read_time(name: str, text: str) -> datetime:
     """Read an RFC 3339 time; a blank may stand for the T, or for the plus that a URL lost.
+
+    Seconds may be left out: the Java SDK does so in a query when they are none.
 
     Raises:
         RequestFault: It is none.

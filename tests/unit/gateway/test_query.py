@@ -54,6 +54,11 @@ def test_times_are_read_in_the_forms_that_clients_send(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["2026-01-02T03:00Z", "2026-01-02T05:00+02:00"])
+def test_a_time_of_a_whole_minute_is_read_as_java_writes_it(text: str) -> None:
+    assert query(f"t={quote(text)}").time("t") == datetime(2026, 1, 2, 3, tzinfo=UTC)
+
+
 @given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-7))])))
 def test_a_time_that_python_writes_is_read_as_the_same_moment(moment: datetime) -> None:
     try:
