@@ -6,6 +6,8 @@ from typing import Final
 import orjson
 from starlette.responses import Response
 
+from schema.json_text import read_json
+
 _OPTIONS: Final = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 JSON: Final = "application/json"
 _CONTENT_TYPE: Final = (b"content-type", JSON.encode())
@@ -38,7 +40,7 @@ def answer(data: object, status: int = 200, headers: Mapping[str, str] | None = 
 def is_json(payload: bytes) -> bool:
     """Tell whether a payload can stand in an answer: one that was published raw may be anything."""
     try:
-        orjson.loads(payload)
+        read_json(payload)
     except orjson.JSONDecodeError:
         return False
     return True

@@ -7,7 +7,7 @@ field reads as an empty value. Fields nobody asks for are ignored, as the SDKs e
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from gateway.parts import parts
 from gateway.query import read_time
 from schema.errors import FieldFault, Invalid, RequestFault, TooLarge
+from schema.json_text import read_json
 
 TYPE_FAULT: Final = "value_error.jsondecode"
 MAX_DEPTH: Final = 64  # of free-form JSON that is stored as such
@@ -62,7 +63,37 @@ def parse(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Invalid([FieldFault(loc=("body",), msg=str(error), type=TYPE_FAULT)]) from None
+        raise _no_json(error) from None
+
+
+class Published(NamedTuple):
+    """A body with payloads, whose bytes are taken as they are.
+
+    Attributes:
+        data: What a parser made of it.
+        text: What was parsed (see `read_json`), in which payloads are found.
+        body: What came, as long as the text, which payloads are cut out of.
+    """
+
+    data: object
+    text: bytes
+    body: bytes
+
+
+def parse_published(body: bytes) -> Published:
+    """Take a body with payloads as JSON.
+
+    Raises:
+        Invalid: It is not JSON, or nests deeper than a parser should follow.
+    """
+    try:
+        return Published(*read_json(body), body)
+    except orjson.JSONDecodeError as error:
+        raise _no_json(error) from None
+
+
+def _no_json(error: orjson.JSONDecodeError) -> Invalid:
+    return Invalid([FieldFault(loc=("body",), msg=str(error), type=TYPE_FAULT)])
 
 
 async def read_fields(request: Request, *, optional: bool = False) -> "Fields":

@@ -23,7 +23,7 @@ from gateway.accept import (
     wanted_of,
 )
 from gateway.ack import Ack
-from gateway.body import TYPE_FAULT, Fields, parse
+from gateway.body import TYPE_FAULT, Fields, parse_published
 from gateway.draft import (
     NOWHERE,
     PAYLOAD,
@@ -69,16 +69,17 @@ def read_bulk(body: bytes, *, max_bytes: int, now: datetime) -> Iterator[Draft |
     Raises:
         Invalid: There is no list of 1 to 1,000 messages.
     """
-    items = _list(parse(body))
+    data, text, _ = parse_published(body)
+    items = _list(data)
     usual = [item for item in items if is_plain(item)]
-    if len(usual) == len(items):
+    if len(usual) == len(items) and text is body:
         payloads = compact(body, FIELD, PAYLOAD[0], [item[PAYLOAD[0]] for item in usual])
         if payloads is not None:
             return (
                 _read_plain(item, payload, max_bytes)
                 for item, payload in zip(usual, payloads, strict=True)
             )
-    places = item_spans(body, FIELD, PAYLOAD, items)
+    places = item_spans(text, FIELD, PAYLOAD, items)
     return (
         _read(item, place, _payload(item, spans, body), max_bytes, now)
         for place, (item, spans) in enumerate(zip(items, places, strict=True))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeGuard
 
-from gateway.body import TYPE_FAULT, Fields
+from gateway.body import TYPE_FAULT, Fields, Published
 from gateway.splice import spans
 from schema import event, ids
 from schema.errors import TooLarge
@@ -49,20 +49,21 @@ class Draft:
         return self.headers is not None and event.RAW in self.headers
 
 
-def read_draft(data: object, body: bytes, *, max_bytes: int, now: datetime) -> Draft:
+def read_draft(published: Published, *, max_bytes: int, now: datetime) -> Draft:
     """Read a message from a body and what a parser made of it.
 
     Raises:
         Invalid: Fields are not as they must be.
         TooLarge: The payload is larger than the limit.
     """
+    data, text, body = published
     if is_plain(data):
-        start, end = spans(body, PAYLOAD[:1], data)[PAYLOAD[0]]
+        start, end = spans(text, PAYLOAD[:1], data)[PAYLOAD[0]]
         return plain_draft(data, body[start:end], max_bytes=max_bytes)
     fields = Fields(data)
     name = payload_name(fields)
     # Of what is no object `draft_of` speaks.
-    span = spans(body, (name,))[name] if isinstance(fields.raw(name), dict) else NOWHERE
+    span = spans(text, (name,))[name] if isinstance(fields.raw(name), dict) else NOWHERE
     return draft_of(fields, body[slice(*span)], max_bytes=max_bytes, now=now)
 
 

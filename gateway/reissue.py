@@ -14,7 +14,7 @@ from starlette.requests import Request
 from gateway import trail
 from gateway.accept import CHANCE_BYTES, TAKEN, message_of, outgoing_of
 from gateway.auth import Caller
-from gateway.body import Fields, parse, read_body
+from gateway.body import Fields, parse_published, read_body
 from gateway.draft import Draft, read_event_id
 from gateway.parts import Parts
 from gateway.redeliver import check_open, no_payload
@@ -60,7 +60,8 @@ async def read_edit(request: Request) -> Edit:
         Invalid: Fields are not as they must be.
     """
     body = await read_body(request)
-    fields = Fields({} if body.strip() in {b"", b"null"} else parse(body))
+    data, text, _ = parse_published(b"{}" if body.strip() in {b"", b"null"} else body)
+    fields = Fields(data)
     edit = Edit(
         payload=None,
         event_type=fields.optional_text(
@@ -80,7 +81,7 @@ async def read_edit(request: Request) -> Edit:
     )
     fields.check()
     if fields.has("payload"):
-        start, end = spans(body, ("payload",))["payload"]
+        start, end = spans(text, ("payload",))["payload"]
         edit = replace(edit, payload=body[start:end])
     return edit
 

@@ -17,7 +17,7 @@ from gateway import draft as drafts
 from gateway import trail
 from gateway.accept import CHANCE_BYTES, TAKEN, outgoing_of
 from gateway.auth import Caller
-from gateway.body import Fields, parse, read_body
+from gateway.body import Fields, parse_published, read_body
 from gateway.parts import Parts
 from gateway.splice import spans
 from gateway.wire import Outgoing
@@ -70,14 +70,14 @@ async def read_fixes(request: Request) -> Fixes:
         Invalid: Fields are not as they must be.
     """
     body = await read_body(request)
-    data = {} if body.strip() in {b"", b"null"} else parse(body)
+    data, text, _ = parse_published(b"{}" if body.strip() in {b"", b"null"} else body)
     fields = Fields(data)
     reason = fields.optional_text("reason", max_length=_MAX_REASON)
     headers = _named(fields) | _listed(fields)
     fields.check()
     payload = None
     if fields.has("payload"):
-        start, end = spans(body, ("payload",))["payload"]
+        start, end = spans(text, ("payload",))["payload"]
         payload = body[start:end]
     return Fixes(headers=headers, payload=payload, reason=reason)
 

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from schema import ids
+from schema.json_text import read_json
 
 STREAM: Final = "EVENTS"
 SUBJECT_ROOT: Final = "events"
@@ -267,7 +268,7 @@ def _body_fault(body: bytes, max_bytes: int, *, raw: bool) -> Rejection | None:
     if raw:
         return None
     try:
-        orjson.loads(body)
+        read_json(body)
     except orjson.JSONDecodeError as error:
         return Rejection(reason="not_json", detail=str(error))
     return None

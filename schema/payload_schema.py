@@ -16,6 +16,7 @@ import jsonschema_rs
 import orjson
 
 from schema.event_type import SchemaMode
+from schema.json_text import read_json
 
 MOST_BYTES: Final = 65_536  # of a schema, as JSON
 MOST_PARTS: Final = 10_000  # objects of it, with what a `$ref` names in the place of the `$ref`
@@ -86,7 +87,7 @@ class Check:
     def fault(self, payload: bytes) -> PayloadFault | None:
         """Say what is wrong with a payload; one that was published raw may be no JSON."""
         try:
-            read = orjson.loads(payload)
+            read, _ = read_json(payload)
         except orjson.JSONDecodeError:
             return PayloadFault(path=(), rule=UNABLE, detail="is no JSON")
         return fault_of(compiled(self.schema), read)

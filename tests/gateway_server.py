@@ -34,6 +34,7 @@ PAYLOADS = [
     b"{}",
     b'{"n":12345678901234567890123456789012345678901234567890,"f":1.0000000000000000000001}',
     b'{"nested":{"payload":{"payload":"}"}}}',
+    b'{"cut in an emoji":"\\ud83d","\\udf89":"\\\\ud83d \\uD83C\\uDF89"}',
 ]
 CONFIG = GatewayConfig(shards=SHARDS, allowed_networks=(ip_network("127.0.0.0/8"),))
 

@@ -29,6 +29,7 @@ from tenacity import (
 
 from deploy.values import Secret
 from schema.errors import HooklineError
+from schema.json_text import read_json
 
 Query = Mapping[str, str | int | list[str] | None]
 MOST_OF_PAGE: Final = 250
@@ -180,9 +181,10 @@ class Api:
         if not response.content:
             return None
         try:
-            return orjson.loads(response.content)
+            said, _ = read_json(response.content)
         except orjson.JSONDecodeError:
             raise Unreached(f"{self._client.base_url} answers, but not with this API") from None
+        return said
 
     def _retrying(self, *, repeatable: bool) -> Retrying:
         def is_worth_it(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from gateway import tasks
 from gateway.answer import answer
 from gateway.auth import Access, Caller
-from gateway.body import parse, read_body
+from gateway.body import parse_published, read_body
 from gateway.draft import Draft, read_draft
 from gateway.parts import parts
 from gateway.routes.background_task import show as show_task
@@ -29,7 +29,7 @@ async def broadcast(request: Request, caller: Caller) -> Response:
     given = parts(request)
     body = await read_body(request)
     draft = read_draft(
-        parse(body), body, max_bytes=given.config.max_payload_bytes, now=given.clock()
+        parse_published(body), max_bytes=given.config.max_payload_bytes, now=given.clock()
     )
     judged = await given.catalogue.judge(caller.environment_id, draft)
     if judged is not None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from gateway.accept import Door
 from gateway.answer import answer
 from gateway.auth import Access, Caller, resolve_app
-from gateway.body import parse, read_body
+from gateway.body import parse_published, read_body
 from gateway.draft import Draft, read_draft
 from gateway.idempotency import read_key
 from gateway.parts import Parts, parts
@@ -102,7 +102,7 @@ async def _read(request: Request) -> Draft:
     given = parts(request)
     body = await read_body(request)
     draft = read_draft(
-        parse(body), body, max_bytes=given.config.max_payload_bytes, now=given.clock()
+        parse_published(body), max_bytes=given.config.max_payload_bytes, now=given.clock()
     )
     if draft.deliver_at is not None:
         msg = "a test is attempted at once: leave it out"

@@ -19,7 +19,7 @@ from gateway.accept import Door
 from gateway.answer import answer, is_json
 from gateway.appbook import KIND as APP_KIND
 from gateway.auth import Access, Caller, need_scope, resolve_app
-from gateway.body import Fields, parse, read_body, read_fields
+from gateway.body import Fields, parse_published, read_body, read_fields
 from gateway.common import MAX_UID, read_metadata, read_rate
 from gateway.cursor import envelope
 from gateway.draft import read_draft
@@ -137,12 +137,12 @@ class _Create:
         given = parts(request)
         with_content = Query(request).boolean("with_content", default=True)
         body = await read_body(request)
-        data = parse(body)
+        published = parse_published(body)
         try:
             app = await resolve_app(request, caller)
         except NotFound:
-            app = await make_app(request, caller, Fields(data))
-        draft = read_draft(data, body, max_bytes=given.config.max_payload_bytes, now=given.clock())
+            app = await make_app(request, caller, Fields(published.data))
+        draft = read_draft(published, max_bytes=given.config.max_payload_bytes, now=given.clock())
         judged = await given.catalogue.judge(app.environment_id, draft)
         given.limits.admit(app.id, 1)
         message, repeated = await self._door.accept(given, app.id, draft, read_key(request, caller))

@@ -159,6 +159,17 @@ class TestReading:
         assert f"app          one ({tenant.app_id})" in said.out
         assert data["id"] == letter
 
+    async def test_a_payload_that_was_cut_in_an_emoji_is_shown_and_exported_as_it_came(
+        self, shell: Shell, tenant: Tenant
+    ) -> None:
+        letter = await tenant.parked(payload=b'{"text":"cut \\ud83d"}')
+
+        shown = await shell.run("dlq", "show", letter)
+        exported = await shell.run("dlq", "export")
+
+        assert '"text": "cut \ufffd"' in shown.out
+        assert '"payload":{"text":"cut \\ud83d"}' in exported.out
+
     async def test_what_the_api_refuses_is_said_a_line_for_each_fault(
         self, shell: Shell, tenant: Tenant
     ) -> None:

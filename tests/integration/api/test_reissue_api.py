@@ -33,14 +33,15 @@ async def test_what_is_changed_is_published_for_the_endpoint_of_the_letter_alone
     letter_id = await tenant.parked(event_id="one", channels=["eu"], content_type="text/x+json")
     was = await tenant.letter(letter_id)
 
-    body = b'{"payload": {"n":  2.50}, "eventType": "user.mended", "reason": "typo"}'
+    payload = b'{"n":  2.50, "cut":"\\ud83d"}'
+    body = b'{"payload": %b, "eventType": "user.mended", "reason": "typo"}' % payload
     answered = await http.post(path(tenant, letter_id), content=body)
 
     assert answered.status_code == 202, answered.text
     shown = answered.json()
     subject, headers, sent = await last_event(bus)
     assert subject.endswith(f".{tenant.app_id}.user.mended")
-    assert sent == b'{"n":  2.50}'
+    assert sent == payload
     assert headers == {
         "Hookline-Message-Id": shown["id"],
         "Nats-Msg-Id": shown["id"],

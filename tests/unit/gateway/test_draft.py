@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gateway.body import parse_published
 from gateway.draft import Draft, read_draft
 from schema import event
 from schema.errors import Invalid, TooLarge
@@ -16,7 +17,7 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 def read(**other: object) -> Draft:
     data = {"eventType": "a.b", "payload": {"n": 1}} | other
     body = json.dumps(data).encode()
-    return read_draft(data, body, max_bytes=100, now=NOW)
+    return read_draft(parse_published(body), max_bytes=100, now=NOW)
 
 
 def fault_of(**other: object) -> str:

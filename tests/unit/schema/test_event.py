@@ -186,7 +186,10 @@ def test_json_that_is_a_hundred_thousand_deep_is_rejected_and_hurts_nobody(openi
     assert found.reason == "not_json"
 
 
-@pytest.mark.parametrize("body", [b"1", b"null", b'"text"', b"[]", b"\n{}\t", b'{"a":1,"a":2}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"1", b"null", b'"text"', b"[]", b"\n{}\t", b'{"a":1,"a":2}', b'{"a":"cut \\ud83d"}'],
+)
 def test_any_json_value_is_taken_as_it_stands(body: bytes) -> None:
     assert accepted(body=body).body == body
 

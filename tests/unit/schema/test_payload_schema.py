@@ -50,6 +50,15 @@ def test_a_raw_payload_that_is_no_json_is_a_fault_and_no_error() -> None:
     assert (fault.path, fault.detail) == ((), "is no JSON")
 
 
+def test_a_payload_with_half_a_surrogate_pair_is_held_to_its_schema_too() -> None:
+    check = Check(mode=SchemaMode.WARN, version="1", schema='{"required": ["a"]}')
+
+    assert check.fault(b'{"a": "\\ud83d"}') is None
+    missing = check.fault(b'{"b": "\\ud83d"}')
+    assert missing is not None
+    assert missing.rule == "required"
+
+
 def test_what_is_right_has_no_fault() -> None:
     schema = {"$ref": "#/definitions/order", "definitions": {"order": {"required": ["id"]}}}
 
