@@ -4,7 +4,7 @@ A task is made by the gateway and done by dispatchers. It goes endpoint by endpo
 each for itself, and keeps what became of every letter or message (its items).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -33,6 +33,7 @@ class TaskKind(StrEnum):
 
 
 OF_LETTERS: Final = frozenset({TaskKind.REDELIVER, TaskKind.DISCARD, TaskKind.PURGE})
+MOST_NAMED: Final = 10_000  # apps of a broadcast, in what is told of it
 COUNTING: Final = frozenset({TaskKind.APP_STATS, TaskKind.EVENT_TYPES, TaskKind.EXPORT_OPENAPI})
 # Those that owe messages to endpoints, and see what becomes of it.
 SENDING: Final = frozenset(
@@ -272,6 +273,17 @@ def numbers_of(task: Task) -> dict[str, int]:
     """Give what Svix tells of a task that does not only count: of how many messages it was."""
     name = "messagesPurged" if task.kind is TaskKind.PURGE_CONTENT else "messagesSent"
     return {name: task.items - task.skipped}
+
+
+def messages_of(items: Iterable[Item]) -> dict[str, list[dict[str, str]]]:
+    """Give what Svix tells of a broadcast: the message of each app, or why it has none."""
+    made, failed = [], []
+    for item in items:
+        if item.state is ItemState.SKIPPED:
+            failed.append({"appId": item.app_id, "reason": item.detail})
+        else:
+            made.append({"appId": item.app_id, "msgId": item.message_id})
+    return {"messagesCreated": made, "messagesFailed": failed}
 
 
 def verdict_of(part: Part, plan: Plan) -> str | None:

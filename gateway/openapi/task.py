@@ -177,7 +177,13 @@ BACKGROUND_TASK: Final = Resource(
         ),
         "BackgroundTaskStarted": thing(STARTED),
         "BackgroundTaskOut": thing(
-            {**STARTED, "data": about(DOCUMENT, "`messagesSent`, or what was counted.")},
+            {
+                **STARTED,
+                "data": about(
+                    DOCUMENT,
+                    "`messagesSent`, and the messages that were made; or what was counted.",
+                ),
+            },
         ),
     },
     operations={

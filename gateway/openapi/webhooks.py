@@ -73,7 +73,9 @@ _TASK: Final = {
     "taskId": TEXT,
     "task": word(TaskKind),
     "status": word(("finished", "failed")),
-    "data": about(ANYTHING, "`messagesSent`, or what was counted."),
+    "data": about(
+        ANYTHING, "`messagesSent`, and the messages that were made; or what was counted."
+    ),
 }
 _ALERT: Final = {
     "rule": thing(RULE),

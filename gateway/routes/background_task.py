@@ -28,8 +28,18 @@ from schema import ids
 from schema.api_key import Capability
 from schema.errors import NotFound
 from schema.store import task as store
+from schema.store.link import Link
 from schema.store.task import Choice
-from schema.task import COUNTING, OF_LETTERS, Task, TaskKind, TaskState, numbers_of
+from schema.task import (
+    COUNTING,
+    MOST_NAMED,
+    OF_LETTERS,
+    Task,
+    TaskKind,
+    TaskState,
+    messages_of,
+    numbers_of,
+)
 
 ALL: Final = "/api/v1/background-task"
 ONE: Final = f"{ALL}/{{task_id}}"
@@ -103,8 +113,7 @@ async def get(request: Request, caller: Caller) -> Response:
     """Give one."""
     async with parts(request).connection() as link:
         found = await tasks.find(link, request, caller, None)
-        counted = found.kind in COUNTING
-        result = await store.result(link, found.environment_id, found.id) if counted else None
+        result = await _result(link, found)
     if found.kind not in KINDS:
         raise NotFound(tasks.KIND)
     return answer(_show_whole(found) | ({} if result is None else {"data": result}))
@@ -118,6 +127,16 @@ def show(task: Task) -> dict[str, object]:
         "task": task.kind,
         "updatedAt": task.updated_at,
     }
+
+
+async def _result(link: Link, task: Task) -> Mapping[str, Any] | None:
+    """Give what is told of one task alone; None if that is no more than in a list."""
+    if task.kind in COUNTING:
+        return await store.result(link, task.environment_id, task.id)
+    if task.kind is TaskKind.BROADCAST:
+        items = await store.items(link, task.id, limit=MOST_NAMED)
+        return numbers_of(task) | messages_of(items)
+    return None
 
 
 def _show_whole(task: Task) -> dict[str, object]:

@@ -405,8 +405,9 @@ async def test_contents_are_expunged_of_some_and_of_all(
 async def test_a_broadcast_reaches_every_app_once_but_those_that_have_its_event_id(
     svix: SvixAsync, http: httpx.AsyncClient, receiver: Receiver
 ) -> None:
+    apps = {}
     for uid in ("one", "two", "three"):
-        await svix.application.create(ApplicationIn(name=uid, uid=uid))
+        apps[uid] = (await svix.application.create(ApplicationIn(name=uid, uid=uid))).id
         await svix.endpoint.create(uid, EndpointIn(url=receiver.url(f"/{uid}")))
     await svix.message.create("three", MessageIn(event_type="a", payload={}, event_id="e"))
     await receiver.wait_for(n=1)
@@ -416,9 +417,18 @@ async def test_a_broadcast_reaches_every_app_once_but_those_that_have_its_event_
     told = await finished(svix, made.json()["id"])
     await receiver.wait_for(n=3)
 
-    assert (made.status_code, made.json()["task"], told) == (
-        202, "message.broadcast", {"messagesSent": 2},
-    )  # fmt: skip
+    assert (made.status_code, made.json()["task"]) == (202, "message.broadcast")
+    messages = [(await svix.message.list(uid)).data[0].id for uid in ("one", "two")]
+    assert told == {
+        "messagesSent": 2,
+        "messagesCreated": [
+            {"appId": apps["one"], "msgId": messages[0]},
+            {"appId": apps["two"], "msgId": messages[1]},
+        ],
+        "messagesFailed": [
+            {"appId": apps["three"], "reason": "the app has a message with this eventId"}
+        ],
+    }
     assert sorted(received.path for received in receiver.requests) == ["/one", "/three", "/two"]
     [listed] = (await svix.message.list("one", MessageListOptions(tag="t"))).data
     assert listed.event_id == "e"

@@ -1,13 +1,13 @@
-"""Tasks that only count: page by page, given up when too large, told of when they have ended."""
+"""What tasks found out or made: page by page, given up when too large, told when they end."""
 
 import orjson
 import pytest
 
-from dispatcher import task_count
+from dispatcher import task_count, task_told
 from schema.ids import APP
 from schema.store import task as store
 from schema.store.link import Pool
-from schema.task import TaskKind, TaskState
+from schema.task import Publication, TaskKind, TaskState
 from tests import tasks
 from tests.dispatching import World, dispatching, eventually, new_world, now
 from tests.operators import listening
@@ -55,6 +55,27 @@ async def test_all_pages_are_counted_and_operators_are_told(
     assert said == {
         "taskId": task.id, "task": "application.stats", "status": "finished", "data": result
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("most", "named"), [(65_536, True), (100, False)])
+async def test_operators_are_told_which_messages_a_broadcast_made_if_they_are_not_too_many(
+    pool: Pool, services: Services, monkeypatch: pytest.MonkeyPatch, most: int, *, named: bool
+) -> None:
+    monkeypatch.setattr(task_told, "_MOST_BYTES", most)
+    world = await new_world(pool)
+    apps = sorted([await world.app() for _ in range(2)])
+    await listening(world)
+    what = Publication(event_type="a.b", event_id=None, payload="{}", headers={})
+    async with dispatching(pool, services.nats_url) as running:
+        await tasks.start(world, running, kind=TaskKind.BROADCAST, letters=None, publication=what)
+
+        said = await published(world, "background_task.finished")
+        found = await pool.fetch("SELECT app_id, id FROM message WHERE event_type = 'a.b'")
+
+    made = {row["app_id"]: row["id"] for row in found}
+    created = [{"appId": app_id, "msgId": made[app_id]} for app_id in apps]
+    lists = {"messagesCreated": created, "messagesFailed": []} if named else {}
+    assert said["data"] == {"messagesSent": 2} | lists
 
 
 async def test_a_result_that_is_too_large_is_given_up(
