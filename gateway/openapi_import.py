@@ -79,10 +79,10 @@ def webhooks(spec: object) -> list[Webhook]:
 def _webhook(spec: Mapping[str, Any], name: str, item: object) -> Webhook:
     path = _followed(spec, item)
     operation = next((path[method] for method in _METHODS if method in path), None)
-    operation = _followed(spec, operation)
-    if not operation:
+    if not isinstance(operation, dict):
         msg = f"webhook {name[:100]} has no operation"
         raise SpecFault(msg)
+    operation = _followed(spec, operation)
     both = {**path, **operation}
     flags = next((both[name] for name in _FLAGS if name in both), None)
     return Webhook(
@@ -96,7 +96,7 @@ def _webhook(spec: Mapping[str, Any], name: str, item: object) -> Webhook:
 
 
 def _schema(spec: Mapping[str, Any], operation: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the schema of the body, with examples that stand beside it, and what it refers to."""
+    """Give the schema of the body, with its examples at its head, and what it refers to."""
     content = _followed(spec, _followed(spec, operation.get("requestBody")).get("content"))
     media = next((value for kind, value in content.items() if "json" in kind), None)
     media = _followed(spec, media)
@@ -105,9 +105,9 @@ def _schema(spec: Mapping[str, Any], operation: Mapping[str, Any]) -> dict[str, 
         return None
     needed: dict[str, Any] = {}
     schema = dict(_alone(spec, found, needed))
-    examples = _examples(spec, media)
-    if examples and "examples" not in schema and "$ref" not in schema:
-        schema["examples"] = examples
+    examples = _examples(spec, media) or _examples_within(spec, found)
+    if examples and "examples" not in schema:
+        schema["examples"] = examples  # where `send-example` looks, also if all else is a `$ref`
     return {**schema, _HERE: {**schema.get(_HERE, {}), **needed}} if needed else schema
 
 
@@ -117,6 +117,17 @@ def _examples(spec: Mapping[str, Any], media: Mapping[str, Any]) -> list[Any]:
     named = _followed(spec, media.get("examples"))
     shown = (_followed(spec, example) for example in named.values())
     return [example["value"] for example in shown if "value" in example]
+
+
+def _examples_within(spec: Mapping[str, Any], value: Mapping[str, Any]) -> list[Any]:
+    try:
+        schema = _followed(spec, value)
+    except SpecFault:  # it refers to what is not in the description, or to itself
+        return []
+    listed = schema.get("examples")
+    if isinstance(listed, list):
+        return listed
+    return [schema["example"]] if "example" in schema else []
 
 
 def _alone(spec: Mapping[str, Any], value: Any, needed: dict[str, Any]) -> Any:  # noqa: ANN401

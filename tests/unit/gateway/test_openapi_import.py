@@ -1,11 +1,13 @@
 """Webhooks are read out of OpenAPI descriptions, whoever wrote them."""
 
+import json
 from typing import Any
 
 import pytest
 
 from gateway.openapi_import import SpecFault, parse, webhooks
-from schema.payload_schema import compiled, schema_faults
+from schema.event_type import SchemaMode
+from schema.payload_schema import Check, compiled, schema_faults
 
 
 def spec(operation: dict[str, Any], **other: Any) -> dict[str, Any]:
@@ -103,6 +105,47 @@ def test_bodies_and_webhooks_may_stand_elsewhere_and_examples_beside_the_schema(
     [found] = webhooks(given)
 
     assert found.schema == {"type": "object", "examples": [{"id": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("media", "within"),
+    [
+        ({"example": {"id": 1}}, {"examples": [{"id": 2}]}),
+        ({"examples": {"one": {"value": {"id": 1}}}}, {}),
+        ({}, {"examples": [{"id": 1}]}),
+        ({}, {"example": {"id": 1}}),
+    ],
+)
+def test_examples_of_what_a_schema_refers_to_are_its_own(
+    media: dict[str, Any], within: dict[str, Any]
+) -> None:
+    components = {"schemas": {"Pet": {"required": ["id"], **within}}}
+    given = spec(body({"$ref": "#/components/schemas/Pet"}, **media), components=components)
+
+    [found] = webhooks(given)
+
+    assert found.schema is not None
+    assert found.schema["examples"] == [{"id": 1}]
+    assert schema_faults(found.schema) is None
+    held = Check(mode=SchemaMode.WARN, version="1", schema=json.dumps(found.schema))
+    assert held.fault(b"{}") is not None
+    assert held.fault(b'{"id": 1}') is None
+
+
+@pytest.mark.parametrize("ref", ["https://example.com/pet.json", "#/components/schemas/Pet"])
+def test_a_schema_that_leads_elsewhere_or_to_itself_has_no_examples(ref: str) -> None:
+    components = {"schemas": {"Pet": {"$ref": "#/components/schemas/Pet"}}}
+
+    [found] = webhooks(spec(body({"$ref": ref}), components=components))
+
+    assert found.schema is not None
+    assert "examples" not in found.schema
+
+
+def test_an_operation_may_say_nothing() -> None:
+    [found] = webhooks(spec({}))
+
+    assert (found.name, found.description, found.schema) == ("pet.new", "", None)
 
 
 def test_what_cannot_be_understood_says_why() -> None:
