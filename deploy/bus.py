@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-_INFO: Final = "$JS.API.INFO"  # of the account: the cheapest question that JetStream answers
 _REQUEST_S: Final = 0.5
 _FLUSH_S: Final = 10.0
 
@@ -36,13 +36,29 @@ class Bus(Client):
     async def flush(self, timeout: float = _FLUSH_S) -> None:  # noqa: ASYNC109 - as the client's
         """Wait until the server has read all that was sent.
 
-        The client's own sends a ping; if that is given up, by a timeout or a cancellation, its
-        answer raises in the task that reads, and nothing is read any more until pings are missed.
+        The client's own cancels what it waits for when it is given up, and the answer that comes
+        later raises in the task that reads: nothing is read any more until pings are missed.
 
         Raises:
-            nats.errors.Error: The server does not answer in time, or has no JetStream.
+            nats.errors.Error: The server does not answer in time.
         """
-        await self.request(_INFO, timeout=timeout)
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self.is_connected:
+            with _heeding():
+                self._write_pending()
+                await self._send_ping(answered)
+        await asyncio.wait((answered,), timeout=timeout)
+        if not answered.done():
+            raise nats.errors.FlushTimeoutError
+
+    def _write_pending(self) -> None:
+        """Write what waits to be written, so that what is written next is behind it."""
+        if self._transport is not None:
+            self._transport.writelines(self._pending)
+            self._pending = []
+            self._pending_data_size = 0
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Whoever waits for NATS may stop waiting: he ends, and nobody else hears of it."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Awaitable, Callable
 
 import nats.errors
@@ -9,6 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from deploy.bus import Bus
+from tests.services import Services
 
 ASK = "ask.something"
 MOST_TURNS = 60  # of the loop, from the question to the answer and more
@@ -48,13 +51,20 @@ async def test_nobody_who_asks_goes_on_when_cancelled(bus: Client) -> None:
     assert await swallowed(lambda: bus.request(ASK, b"what", timeout=5)) == 0
 
 
-async def test_who_stops_waiting_for_a_flush_leaves_the_connection_as_it_was(bus: Client) -> None:
+async def test_who_stops_waiting_for_a_flush_leaves_the_connection_as_it_was(
+    bus: Client, services: Services
+) -> None:
     await bus.subscribe(ASK, cb=reply)
     await bus.flush()
+    assert isinstance(bus, Bus)
 
     assert await swallowed(lambda: bus.flush(timeout=5)) == 0
-    with pytest.raises(nats.errors.TimeoutError):
-        await bus.flush(timeout=0.000_001)
+    os.kill(services.nats.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(nats.errors.TimeoutError):
+            await bus.flush(timeout=0.000_001)
+    finally:
+        os.kill(services.nats.pid, signal.SIGCONT)
 
     answer = await bus.request(ASK, b"what", timeout=5)
     assert answer.data == b"so"
