@@ -1,8 +1,11 @@
-"""NATS's client, as every part of us holds it: whoever stops waiting does no harm.
+"""NATS's client, as every part of us holds it: it comes back, and who stops waiting does no harm.
 
 The client waits with `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that
 comes together with what it waits for. A task that goes on for ever then does not end, and a group
 of tasks waits for it for ever: it cancels each of its tasks once.
+
+The client waits for ever too until all that it wrote to a connection is sent, before it makes
+another or ends.
 """
 
 import asyncio
@@ -16,6 +19,7 @@ from nats.aio.msg import Msg
 
 _REQUEST_S: Final = 0.5
 _FLUSH_S: Final = 10.0
+_CLOSE_S: Final = 2.0  # what the server has not taken within that, it does not take
 
 
 class Bus(Client):
@@ -53,12 +57,31 @@ class Bus(Client):
         if not answered.done():
             raise nats.errors.FlushTimeoutError
 
+    async def close(self) -> None:
+        """End, within some seconds also where the server takes nothing any more."""
+        ending = asyncio.get_running_loop().call_later(_CLOSE_S, self._abort)
+        try:
+            await super().close()
+        finally:
+            ending.cancel()
+
+    async def _attempt_reconnect(self) -> None:
+        """Leave the connection that is no good, whatever it did not take, and make another."""
+        self._abort()
+        await super()._attempt_reconnect()
+
     def _write_pending(self) -> None:
         """Write what waits to be written, so that what is written next is behind it."""
         if self._transport is not None:
             self._transport.writelines(self._pending)
             self._pending = []
             self._pending_data_size = 0
+
+    def _abort(self) -> None:
+        """Drop the connection with all that was not sent."""
+        writer = getattr(self._transport, "_io_writer", None)  # none has it that is a WebSocket
+        if writer is not None:
+            writer.transport.abort()
 
 
 @contextmanager

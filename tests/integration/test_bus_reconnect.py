@@ -1,4 +1,4 @@
-"""A connection to NATS that breaks is made again, however it broke."""
+"""A connection to NATS that breaks is made again, however it broke; and it can be ended."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest_asyncio
 from nats.aio.msg import Msg
@@ -15,11 +16,49 @@ from deploy.bus import Bus
 from deploy.embedded import plain_environ
 from deploy.ports import first_free
 from deploy.supervisor import Part
-from tests.listener import HOST
+from tests.listener import HOST, Listener
 from tests.services import Server, Services
 
 ASK = "ask.something"
 SOON_S = 5.0
+BURST_BYTES = 1_000_000
+BURSTS = 24  # more than the system holds of what nobody reads
+
+
+class Passage(Listener):
+    """Passes on what it gets to NATS and back; `hang` has it do nothing more, and close nothing."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._to = port
+        self._passing: set[asyncio.Task[None]] = set()
+
+    def hang(self) -> None:
+        """Leave the connections that there are as they are."""
+        for task in self._passing:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
+        up_reader, up_stream = await asyncio.open_connection(HOST, self._to)
+        passing = {
+            asyncio.create_task(_pass(reader, up_stream)),
+            asyncio.create_task(_pass(up_reader, stream)),
+        }
+        self._passing |= passing
+        try:
+            await asyncio.wait(passing)
+            await asyncio.Event().wait()
+        finally:
+            for task in passing:
+                task.cancel()
+            stream.transport.abort()
+            up_stream.transport.abort()
+
+
+async def _pass(reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        stream.write(data)
+        await stream.drain()
 
 
 async def reply(msg: Msg) -> None:
@@ -59,6 +98,7 @@ async def connected(url: str) -> AsyncIterator[Connected]:
         reconnect_time_wait=0.05,  # type: ignore[arg-type]
         ping_interval=0.2,  # type: ignore[arg-type]
         max_outstanding_pings=2,
+        pending_size=BURST_BYTES * BURSTS * 2,
     )
     try:
         await client.bus.subscribe(ASK, cb=reply)
@@ -66,6 +106,14 @@ async def connected(url: str) -> AsyncIterator[Connected]:
     finally:
         async with asyncio.timeout(SOON_S):
             await client.bus.close()
+
+
+@asynccontextmanager
+async def passage(services: Services) -> AsyncIterator[tuple[Passage, str]]:
+    """Lend a passage to NATS; gives its address too."""
+    nats = urlsplit(services.nats_url)
+    async with Passage(nats.port or 0) as opened:
+        yield opened, f"nats://{nats.username}:{nats.password}@{HOST}:{opened.port}"
 
 
 class Plain(Server):
@@ -109,6 +157,34 @@ async def plain(services: Services, directory: Path) -> AsyncIterator[Plain]:
         yield server
     finally:
         await server.stop()
+
+
+async def overfill(bus: Bus) -> None:
+    for _ in range(BURSTS):
+        await bus.publish("to.nobody", bytes(BURST_BYTES))
+
+
+async def test_a_connection_that_takes_nothing_more_is_left_and_another_one_made(
+    services: Services,
+) -> None:
+    async with passage(services) as (between, url), connected(url) as client:
+        between.hang()
+        await overfill(client.bus)
+
+        assert await client.answers()
+
+
+async def test_a_connection_that_takes_nothing_more_can_be_ended(services: Services) -> None:
+    async with passage(services) as (between, url):
+        bus = Bus()
+        await bus.connect(url, pending_size=BURST_BYTES * BURSTS * 2)
+        between.hang()
+        await overfill(bus)
+
+        async with asyncio.timeout(SOON_S):
+            await bus.close()
+
+    assert bus.is_closed
 
 
 async def test_a_client_is_back_although_jetstream_is_not(plain: Plain) -> None:
