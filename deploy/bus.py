@@ -5,7 +5,7 @@ comes together with what it waits for. A task that goes on for ever then does no
 of tasks waits for it for ever: it cancels each of its tasks once.
 
 The client waits for ever too until all that it wrote to a connection is sent, before it makes
-another or ends.
+another or ends; and gives up for good when the server says why it ends a connection.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 _REQUEST_S: Final = 0.5
 _FLUSH_S: Final = 10.0
 _CLOSE_S: Final = 2.0  # what the server has not taken within that, it does not take
+_NOT_PERMITTED: Final = "permissions violation"  # of one subject; the connection stands
 
 
 class Bus(Client):
@@ -69,6 +70,15 @@ class Bus(Client):
         """Leave the connection that is no good, whatever it did not take, and make another."""
         self._abort()
         await super()._attempt_reconnect()
+
+    async def _process_err(self, err_msg: str) -> None:
+        """Make another connection when the server ends this one and says why."""
+        if _NOT_PERMITTED in err_msg.lower():
+            await super()._process_err(err_msg)
+            return
+        error = nats.errors.Error(f"nats: {err_msg}")
+        await self._error_cb(error)
+        await self._process_op_err(error)
 
     def _write_pending(self) -> None:
         """Write what waits to be written, so that what is written next is behind it."""

@@ -194,3 +194,21 @@ async def test_a_client_is_back_although_jetstream_is_not(plain: Plain) -> None:
 
         assert await client.answers()
         assert client.bus.stats["reconnects"] == 1
+
+
+async def test_a_client_that_was_sent_away_with_a_word_comes_back_once_it_may(
+    plain: Plain,
+) -> None:
+    async with connected(plain.url) as one, connected(plain.url) as other:
+        for client in (one, other):
+            await client.bus.flush()
+        plain.limit("max_connections: 1")
+        plain.reload()
+        waits = {asyncio.create_task(client.is_away.wait()): client for client in (one, other)}
+        done, left = await asyncio.wait(waits, timeout=SOON_S, return_when="FIRST_COMPLETED")
+        for waiting in left:
+            waiting.cancel()
+        plain.limit("")
+        plain.reload()
+
+        assert await waits[done.pop()].answers()
