@@ -10,6 +10,7 @@ UNKNOWN_APP: Final = Rejection(reason="unknown_app", detail="no app has this id 
 UNKNOWN_ENDPOINT: Final = Rejection(
     reason="unknown_endpoint", detail=f"the app has no endpoint with the id in {ENDPOINT}"
 )
+_APP_LENGTH: Final = 256  # of an id or uid; an index holds it, and would refuse a whole page
 
 
 def rejected(event: Event, why: Rejection, environment_id: str | None = None) -> RejectedEvent:
@@ -18,7 +19,7 @@ def rejected(event: Event, why: Rejection, environment_id: str | None = None) ->
     return RejectedEvent(
         id=ids.derived_id(ids.REJECTED_EVENT, event.at, f"{event.sequence}".encode()),
         environment_id=environment_id,
-        app=_storable(event.headers.get(APP) or "".join(app)),
+        app=_storable(event.headers.get(APP) or "".join(app))[:_APP_LENGTH],
         subject=_storable(event.subject),
         headers={_storable(name): _storable(value) for name, value in event.headers.items()},
         body=event.body,

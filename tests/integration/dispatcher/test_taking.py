@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from datetime import timedelta
 
 import pytest
@@ -97,6 +98,7 @@ REJECTED: list[tuple[str, str, str, bytes, dict[str, str]]] = [
     ("unknown_app", ids.new_id(ids.APP, now()), "a.b", b"{}", {}),
     ("unknown_app", "no-such-uid", "a.b", b"{}", {}),
     ("unknown_app", "APP", "a.b", b"{}", {"Hookline-Environment": "org_other"}),
+    ("bad_subject", "APP", "a.b", b"{}", {"Hookline-App": secrets.token_urlsafe(3_000)}),
     ("bad_event_type", "APP", "a$b", b"{}", {}),
     ("not_json", "APP", "a.b", b"{", {}),
     ("not_json", "APP", "a.b", b"\xef\xbb\xbf{}", {}),
