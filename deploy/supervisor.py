@@ -144,9 +144,12 @@ class Child:
             return
         try:
             async with asyncio.timeout(READY_S):
-                while not await self.part.ready():
-                    if self.pid is None:
+                while True:
+                    is_ready = await self.part.ready()
+                    if self.pid is None:  # then it is another one that answers in its place
                         raise StartFault(f"{self.part.name} {self._how_ended()} at its start")
+                    if is_ready:
+                        break
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
             raise StartFault(f"{self.part.name} did not answer within {READY_S:g} s") from None

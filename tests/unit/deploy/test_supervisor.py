@@ -147,6 +147,20 @@ async def test_the_pause_is_short_again_after_a_calm_time(
         await screen.until("starting it again in 0.05 s", times=3)
 
 
+async def test_a_part_in_whose_place_another_one_answers_has_ended_all_the_same(
+    screen: Screen,
+) -> None:
+    """As of gateways that share a port: whoever is asked, one of those that live answers."""
+    ended = asyncio.Event()
+
+    async with Supervisor(show=screen.show, ended=lambda _: ended.set()) as supervisor:
+        await supervisor.start(python("a", "raise SystemExit(4)"))
+        async with asyncio.timeout(LONGEST_S):
+            await ended.wait()
+        with pytest.raises(StartFault, match=r"^a ended \(exit 4\) at its start$"):
+            await supervisor.until_ready()
+
+
 async def test_a_part_that_ends_before_it_is_ready_stops_the_start(screen: Screen) -> None:
     parts = (python("a", WAITS), python("b", "raise SystemExit(4)", ready=never))
 
