@@ -1,5 +1,6 @@
 """How a pool of connections is opened: types, caches, and errors translated once."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -17,6 +18,8 @@ REFUSALS: Final = (
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
 )
+SILENT_S = 15  # who does not even acknowledge what is sent to him for so long is gone
+_ASKED_EVERY_S = 5  # while nothing is sent
 _CACHED_STATEMENTS = 512
 _JSONB_VERSION = b"\x01"  # leads the binary form
 _SETTINGS = {"jit": "off"}  # compiling a plan costs more than our statements do
@@ -56,7 +59,8 @@ async def open_pool(
 
 
 async def prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Teach a connection jsonb."""
+    """Teach a connection jsonb, and to end when Postgres is gone without a word."""
+    _heed_silence(connection)
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
@@ -64,6 +68,27 @@ async def prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") -
         decoder=lambda stored: orjson.loads(stored[1:]),
         format="binary",
     )
+
+
+def _heed_silence(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Have the system end a connection whose other side is silent, as after a failover.
+
+    Until then a statement takes its whole time, and its cancellation as much again; and every
+    connection of the pool is such a one, so that it happens to one statement after the other.
+    """
+    link = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001
+    if link is None or link.family == socket.AF_UNIX:
+        return
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (  # those that the system has
+        ("TCP_KEEPIDLE", _ASKED_EVERY_S),
+        ("TCP_KEEPINTVL", _ASKED_EVERY_S),
+        ("TCP_KEEPCNT", max(SILENT_S // _ASKED_EVERY_S - 1, 1)),
+        ("TCP_USER_TIMEOUT", SILENT_S * 1000),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            link.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _leave(_: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -16,49 +16,14 @@ from deploy.bus import Bus
 from deploy.embedded import plain_environ
 from deploy.ports import first_free
 from deploy.supervisor import Part
-from tests.listener import HOST, Listener
+from tests.listener import HOST
+from tests.passage import Passage
 from tests.services import Server, Services
 
 ASK = "ask.something"
 SOON_S = 5.0
 BURST_BYTES = 1_000_000
 BURSTS = 24  # more than the system holds of what nobody reads
-
-
-class Passage(Listener):
-    """Passes on what it gets to NATS and back; `hang` has it do nothing more, and close nothing."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__()
-        self._to = port
-        self._passing: set[asyncio.Task[None]] = set()
-
-    def hang(self) -> None:
-        """Leave the connections that there are as they are."""
-        for task in self._passing:
-            task.cancel()
-
-    async def _serve(self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
-        up_reader, up_stream = await asyncio.open_connection(HOST, self._to)
-        passing = {
-            asyncio.create_task(_pass(reader, up_stream)),
-            asyncio.create_task(_pass(up_reader, stream)),
-        }
-        self._passing |= passing
-        try:
-            await asyncio.wait(passing)
-            await asyncio.Event().wait()
-        finally:
-            for task in passing:
-                task.cancel()
-            stream.transport.abort()
-            up_stream.transport.abort()
-
-
-async def _pass(reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        stream.write(data)
-        await stream.drain()
 
 
 async def reply(msg: Msg) -> None:
@@ -112,7 +77,7 @@ async def connected(url: str) -> AsyncIterator[Connected]:
 async def passage(services: Services) -> AsyncIterator[tuple[Passage, str]]:
     """Lend a passage to NATS; gives its address too."""
     nats = urlsplit(services.nats_url)
-    async with Passage(nats.port or 0) as opened:
+    async with Passage(lambda: asyncio.open_connection(HOST, nats.port)) as opened:
         yield opened, f"nats://{nats.username}:{nats.password}@{HOST}:{opened.port}"
 
 
