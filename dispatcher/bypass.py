@@ -16,13 +16,12 @@ from typing import Any, Final, Protocol
 import nats.errors
 
 from dispatcher.crowd import crowding, passing
-from dispatcher.source import CROWDED, Source
+from dispatcher.source import FEW, Source
 from schema.errors import HooklineError
 from schema.event import SHARD_ROOT
 
 LOOK_S: Final = 1.0  # how often apps are looked for that were not there before
 SHARE: Final = 20  # looking takes at most one in so many seconds
-THROUGH: Final = CROWDED // 8  # events that wait for a shard that is not crowded any more
 ENOUGH: Final = 64  # events of a sample that tell who crowds a shard; of a few, one is many
 _PACE_S: Final = 0.01  # between rounds
 _log = logging.getLogger(__name__)
@@ -93,14 +92,15 @@ class Bypasses:
         self._crowded.set()
 
     def served(self) -> Iterator[Source]:
-        """Give those whose shard is crowded still: else its own source is as quick."""
-        return (b for b in self.by_shard.values() if b.passes is not None and b.passes.crowded)
+        """Give those whose shard is not through: then its own source is as quick."""
+        bypasses = self.by_shard.values()
+        return (b for b in bypasses if b.passes is not None and not _is_through(b.passes))
 
     async def tend(self) -> None:
         """End those that are of no more use, and forget who crowded shards that are through."""
         for shard in list(self._crowds):
             source, bypass = self._sources.get(shard), self.by_shard.get(shard)
-            through = source is None or source.waiting <= THROUGH
+            through = source is None or _is_through(source)
             if through or (bypass is not None and (bypass.broken or not bypass.serves(source))):
                 self.forget(shard)
                 if bypass is not None:
@@ -170,6 +170,11 @@ class Bypasses:
             return
         self.by_shard[source.shard] = made
         _log.info("shard %d is crowded: %d apps are read past it", source.shard, len(names))
+
+
+def _is_through(source: Source) -> bool:
+    """Tell whether a crowd is over: the last of it may be in a batch that takes its time."""
+    return source.waiting <= FEW and not source.taking
 
 
 def subjects_request(subjects: str) -> bytes:

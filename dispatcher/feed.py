@@ -21,13 +21,12 @@ from nats.aio.client import Client
 
 from dispatcher.bypass import Bypasses, Counts, StreamFault, subjects_request
 from dispatcher.inbox import read_any_subject, read_headers, subscribe_raw
-from dispatcher.source import Source, consumer_request, pull_request, read_place
+from dispatcher.source import FEW, Source, consumer_request, pull_request, read_place
 from schema.event import Event
 from schema.store.intake import Stored
 from schema.store.shard import Claim
 
 HELPING: Final = 64  # events of one shard per round
-FEW: Final = 16  # events that wait for a shard; with more it does not stand beside those with few
 BATCH_BYTES: Final = 8 * 1_048_576  # of payload per batch, or one event
 PULLED_BYTES: Final = 64 * 1_048_576  # about what may wait to be taken, all shards together
 _API_TIMEOUT_S: Final = 5.0

@@ -21,6 +21,7 @@ from schema.event import SHARD_ROOT, Event, Rejection, shard_filters
 from schema.store.intake import Stored
 
 PULL: Final = 256  # events per request, at most
+FEW: Final = 16  # events that wait for a shard; with more it does not stand beside those with few
 CROWDED: Final = 512  # events that wait for a shard; with more, others are read past who crowds it
 SAMPLE: Final = 256  # events of a crowded shard that its apps are counted in
 _PASSED: Final = 65_536  # events that are remembered to have been taken by a bypass

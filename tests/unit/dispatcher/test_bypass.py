@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dispatcher.bypass import ENOUGH, LOOK_S, THROUGH, Bypasses, StreamFault
-from dispatcher.source import CROWDED, Place, Source
+from dispatcher.bypass import ENOUGH, LOOK_S, Bypasses, StreamFault
+from dispatcher.source import CROWDED, FEW, Place, Source
 from schema.event import Event
 
 AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -164,7 +164,7 @@ async def test_a_bypass_ends_when_its_shard(how: str) -> None:
 
     if how == "is through":
         shard.source.buffer.clear()
-        shard.source.pending = THROUGH
+        shard.source.pending = FEW
     elif how == "is lost":
         del shard.sources[3]
     elif how == "is another's":
@@ -177,14 +177,20 @@ async def test_a_bypass_ends_when_its_shard(how: str) -> None:
     assert not shard.bypasses.by_shard
 
 
-async def test_a_bypass_of_a_shard_that_is_hardly_crowded_rests() -> None:
+async def test_a_bypass_is_served_until_the_last_of_the_crowd_is_taken() -> None:
     shard = Shard("flood", "a")
     waiting(shard.source, *["flood"] * ENOUGH, pending=CROWDED)
     await shard.look()
+    shard.source.pending = 0
+    served = [list(shard.bypasses.served())]
 
-    shard.source.pending = THROUGH
+    for taking in (True, False):
+        shard.source.buffer.clear()
+        shard.source.taking = taking
+        await shard.bypasses.tend()
+        served.append(list(shard.bypasses.served()))
 
-    assert not list(shard.bypasses.served())
+    assert served == [shard.begun, shard.begun, []]
 
 
 async def test_a_crowd_is_known_although_all_that_came_of_it_is_in_a_batch() -> None:
@@ -253,7 +259,7 @@ async def test_who_crowded_a_shard_that_is_through_is_read_past_who_crowds_it_ne
     waiting(shard.source, *["first"] * ENOUGH, pending=CROWDED)
     await shard.look()
     shard.source.buffer.clear()
-    shard.source.pending = THROUGH
+    shard.source.pending = FEW
     await shard.bypasses.tend()
 
     shard.apps.append("second")
