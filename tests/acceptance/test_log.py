@@ -21,6 +21,7 @@ from svix.api import (
 
 from tests.acceptance.world import OTHER_TYPE, TYPE, World, until
 from tests.receiver import answer, raw, sequence
+from tests.rows import another_moment
 
 LIMIT = 3
 WHOLE = MessageGetOptions(with_content=True)
@@ -87,7 +88,9 @@ async def test_a_delivery_stands_as_the_reference_says(world: World) -> None:
     for path, behaviour in (("/fail", answer(500)), ("/sending", answer(503))):
         world.receiver.script(path, behaviour)
     success = await world.endpoint(app, "/success")
+    await another_moment()
     fail = await world.endpoint(app, "/fail", waits_s=())
+    await another_moment()
     sending = await world.endpoint(app, "/sending", waits_s=(600.0,))
     before = datetime.now(UTC)
 
@@ -194,6 +197,7 @@ async def _mixed_attempts(
     world.receiver.script("/mixed", sequence(answer(500), answer()))
     paid = await world.publish(app, channels=["eu"])
     await world.ended(app, endpoint, paid.id, MessageStatus.SUCCESS)
+    await another_moment()
 
     garbage = raw(b"no HTTP at all\r\n\r\n", close=True)
     world.receiver.script("/mixed", sequence(garbage, answer(404, body=b"no such thing")))
@@ -244,7 +248,9 @@ async def test_contents_are_forgotten_on_request(world: World) -> None:
 async def test_messages_of_an_app_are_found_by_type_channel_tag_and_time(world: World) -> None:
     app = await world.app()
     first = await world.publish(app, channels=["eu"])
+    await another_moment()
     second = await world.publish(app, event_type=OTHER_TYPE, tags=["big"])
+    await another_moment()
     third = await world.publish(app, channels=["eu", "us"])
     await world.messages(app, n=3)
 
