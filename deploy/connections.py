@@ -106,6 +106,31 @@ async def connection(settings: Settings) -> AsyncIterator[Connection]:
         await link.close()
 
 
+class _Told:
+    """What a client tells of its connection, in the log.
+
+    Attributes:
+        last: What went wrong last.
+        leaving: It is ended by us.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.last: Exception | None = None
+        self.leaving = False
+        self._client = client
+
+    async def error(self, error: Exception) -> None:
+        self.last = error
+        _log.log(logging.WARNING if self._client.is_connected else logging.DEBUG, "%s", error)
+
+    async def disconnected(self) -> None:
+        if not self.leaving:
+            _log.warning("nats: disconnected")
+
+    async def connected_again(self) -> None:
+        _log.info("nats: connected again")
+
+
 @asynccontextmanager
 async def connected_bus(settings: Settings, *, name: str) -> AsyncIterator[Client]:
     """Connect to NATS for as long as the context lasts.
@@ -113,31 +138,16 @@ async def connected_bus(settings: Settings, *, name: str) -> AsyncIterator[Clien
     Raises:
         StartFault: NATS does not answer in time, or lets nobody in.
     """
-    url = nats_url(settings)
-    said: list[Exception] = []  # what the attempts failed of
-    leaving = asyncio.Event()
-
-    async def on_error(error: Exception) -> None:
-        said.append(error)
-        del said[:-1]
-        _log.log(logging.WARNING if client.is_connected else logging.DEBUG, "%s", error)
-
-    async def on_disconnect() -> None:
-        if not leaving.is_set():
-            _log.warning("nats: disconnected")
-
-    async def on_reconnect() -> None:
-        _log.info("nats: connected again")
-
-    client = Bus()
+    url, client = nats_url(settings), Bus()
+    told = _Told(client)
     try:
         async with asyncio.timeout(settings.connect_timeout_s):
             await client.connect(
                 servers=[server.strip() for server in url.split(",")],
                 name=name,
-                error_cb=on_error,
-                disconnected_cb=on_disconnect,
-                reconnected_cb=on_reconnect,
+                error_cb=told.error,
+                disconnected_cb=told.disconnected,
+                reconnected_cb=told.connected_again,
                 connect_timeout=_CONNECT_S,
                 ping_interval=_PING_S,
                 max_outstanding_pings=2,
@@ -146,14 +156,14 @@ async def connected_bus(settings: Settings, *, name: str) -> AsyncIterator[Clien
                 pending_size=_PENDING_BYTES,
             )
     except (OSError, TimeoutError, NatsError, ValueError) as error:
-        leaving.set()
+        told.leaving = True
         await client.close()
-        cause = said[-1] if said else error
-        raise StartFault(f"NATS at {_places(url)} does not answer: {_word(cause)}") from error
+        cause = _word(told.last or error)
+        raise StartFault(f"NATS at {_places(url)} does not answer: {cause}") from error
     try:
         yield client
     finally:
-        leaving.set()
+        told.leaving = True
         await client.close()
 
 
